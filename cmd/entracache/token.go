@@ -1,0 +1,23 @@
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+type tokenCmd struct {
+	pairFlags
+}
+
+func (c *tokenCmd) Run(ctx context.Context, std streams) error {
+	pair, err := c.resolve()
+	if err != nil {
+		return usageError(err)
+	}
+	token, err := pair.signIn(ctx)
+	if err != nil {
+		return nonconformant(err)
+	}
+	_, err = fmt.Fprintln(std.out, token)
+	return err
+}

@@ -1,0 +1,406 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/entracache/entracache/features"
+	"github.com/entracache/entracache/scenarios"
+	"github.com/entracache/entracache/scenarios/driver"
+	"github.com/entracache/entracache/scenarios/report"
+)
+
+type verifyCmd struct {
+	Client []string `arg:"" optional:"" help:"Folder names under the clients folder, or exec:COMMAND for a driver of your own. None: every client whose runtime is present."`
+
+	Scenario []string `help:"Only scenarios whose id matches this glob (may be repeated)." placeholder:"GLOB" sep:"none"`
+	Tags     string   `help:"Only scenarios whose tags satisfy this expression, such as \"@must and not @needs:pool\"." placeholder:"EXPR"`
+	Lane     string   `help:"How the durations of the features map to the wall clock: scaled or real." default:"scaled" placeholder:"scaled|real"`
+	Speed    float64  `help:"How many times faster than real life the scaled lane runs. Default ${default_speed}." placeholder:"N"`
+	Parallel int      `help:"How many scenarios play at once. Default ${default_parallel}." placeholder:"N"`
+	Shard    string   `help:"Play only the I-th of N parts of the scenarios." placeholder:"I/N"`
+	Out      string   `help:"Folder for report.jsonl, junit.xml and the timelines of what did not pass." default:"entracache-report" placeholder:"DIR"`
+	List     bool     `help:"List the scenarios and exit."`
+	Steps    bool     `help:"List the step vocabulary of the features and exit."`
+	Trace    bool     `help:"Show the timeline of every scenario, passed ones too."`
+	Clients  string   `help:"Folder that holds the client folders." default:"clients" placeholder:"DIR"`
+	Features string   `help:"Folder with feature files and requirements.yaml to use instead of the built-in ones." placeholder:"DIR"`
+	Cache    string   `help:"Folder in which drivers are prepared. Default: entracache/drivers in your cache folder." placeholder:"DIR" env:"ENTRACACHE_DRIVER_CACHE"`
+	Require  string   `help:"With \"all\", a client that cannot be run for want of its runtime is an error." enum:",all" default:"" placeholder:"all"`
+}
+
+// notHere are client libraries of the specification that this checkout has no driver for.
+var notHere = []report.Driver{
+	{Name: "StackExchange.Redis", NotRun: "needs .NET: its driver is still to come"},
+}
+
+func (c *verifyCmd) Run(ctx context.Context, std streams) error {
+	lane, err := scenarios.NewLane(c.Lane, c.Speed)
+	if err != nil {
+		return usageError(err)
+	}
+	var fsys fs.FS = features.FS
+	if c.Features != "" {
+		fsys = os.DirFS(c.Features)
+	}
+	catalogue, err := scenarios.Load(fsys)
+	if err != nil {
+		return usageError(err)
+	}
+	if c.Steps {
+		return listSteps(std.out)
+	}
+	selected, err := c.selected(catalogue)
+	if err != nil {
+		return usageError(err)
+	}
+	if c.List {
+		return listScenarios(std.out, selected)
+	}
+	return c.verify(ctx, std, lane, catalogue, fsys, selected)
+}
+
+func (c *verifyCmd) selected(catalogue *scenarios.Catalogue) ([]*scenarios.Scenario, error) {
+	selected, err := catalogue.Select(c.Scenario, c.Tags)
+	if err != nil || c.Shard == "" {
+		return selected, err
+	}
+	var i, n int
+	if _, err := fmt.Sscanf(c.Shard, "%d/%d", &i, &n); err != nil || fmt.Sprintf("%d/%d", i, n) != c.Shard || i < 1 || i > n {
+		return nil, fmt.Errorf("--shard %q: expected I/N with I from 1 to N, such as 1/4", c.Shard)
+	}
+	var part []*scenarios.Scenario
+	for k, s := range selected {
+		if k%n == i-1 {
+			part = append(part, s)
+		}
+	}
+	if len(part) == 0 {
+		return nil, fmt.Errorf("--shard %s: there are only %d scenarios to share out", c.Shard, len(selected))
+	}
+	return part, nil
+}
+
+// filtered tells whether only a part of the scenarios plays: then a known failure that is not met proves nothing.
+func (c *verifyCmd) filtered() bool { return len(c.Scenario) > 0 || c.Tags != "" || c.Shard != "" }
+
+func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane, catalogue *scenarios.Catalogue, fsys fs.FS, selected []*scenarios.Scenario) error {
+	start := time.Now()
+	say := newProgress(std.err, start)
+	clients, err := c.candidates()
+	if err != nil {
+		return usageError(err)
+	}
+	if err := os.MkdirAll(c.Out, 0o755); err != nil {
+		return usageError(fmt.Errorf("--out: %w", err))
+	}
+	file, err := os.Create(filepath.Join(c.Out, "report.jsonl"))
+	if err != nil {
+		return usageError(fmt.Errorf("--out: %w", err))
+	}
+	defer file.Close()
+	host, _ := os.Hostname()
+	out := report.NewWriter(file, report.Run{
+		Version: version(), FeatureSet: catalogue.Set, FeatureHash: hash(fsys), Start: start, Host: host,
+		Lane: lane.Name, Speed: lane.Speed, Parallel: c.Parallel, Filters: c.filters(),
+	})
+	for _, s := range selected {
+		out.Scenario(s.Report())
+	}
+
+	bundle, err := trustBundle(c.Out)
+	if err != nil {
+		return err
+	}
+	subjects, stop := c.start(ctx, say, clients, bundle, out)
+	defer stop()
+	if len(c.Client) == 0 {
+		for _, d := range notHere {
+			out.Driver(d)
+		}
+	}
+
+	say("playing %d scenarios against %d client(s), %s lane, an hour in %s", len(selected), len(subjects), lane.Name, lane.Wall(time.Hour).Round(time.Millisecond))
+	run := &scenarios.Run{
+		Lane: lane, Parallel: c.Parallel, KeepTimelines: c.Trace,
+		Again: func(subject, scenario string) string {
+			return fmt.Sprintf("go run ./cmd/entracache verify %s --scenario %s --trace", c.argumentOf(subject), scenario)
+		},
+		Progress: func(done, total int, r report.Result) {
+			say("[%*d/%d] %-7s %s %s (%.1fs)", len(fmt.Sprint(total)), done, total, r.Status, r.Driver, r.Scenario, r.Duration.Seconds())
+		},
+	}
+	run.Play(ctx, selected, subjects, out)
+	result, err := out.End(report.End{
+		Complete: ctx.Err() == nil, Duration: time.Since(start), Stale: c.stale(catalogue, subjects),
+	})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file.Name(), err)
+	}
+	if err := c.finish(std, result); err != nil {
+		return err
+	}
+	if len(subjects) == 0 {
+		return errors.New("no client was run: see above what each one needs")
+	}
+	if code := result.End.Exit; code != exitExpected {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+func (c *verifyCmd) filters() []string {
+	filters := slices.Clone(c.Scenario)
+	for _, f := range []string{c.Tags, c.Shard} {
+		if f != "" {
+			filters = append(filters, f)
+		}
+	}
+	return filters
+}
+
+func (c *verifyCmd) argumentOf(subject string) string {
+	for _, arg := range c.Client {
+		if strings.HasPrefix(arg, driver.ExecPrefix) && len(c.Client) == 1 {
+			return "'" + arg + "'"
+		}
+	}
+	return subject
+}
+
+// candidate is a client that was asked for: a folder or a command.
+type candidate struct {
+	name   string
+	config *driver.Config // nil for a command
+	target driver.Target  // set for a command
+}
+
+func (c *verifyCmd) candidates() ([]candidate, error) {
+	names := c.Client
+	if len(names) == 0 {
+		entries, err := os.ReadDir(c.Clients)
+		if err != nil {
+			return nil, fmt.Errorf("no folder with clients: %w; run from the root of the checkout, give --clients DIR, or name a driver with exec:COMMAND", err)
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	var list []candidate
+	for _, name := range names {
+		if strings.HasPrefix(name, driver.ExecPrefix) {
+			target, err := driver.Exec(name)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, candidate{name: target.Name, target: target})
+			continue
+		}
+		if strings.ContainsAny(name, `/\`) {
+			return nil, fmt.Errorf("client %q: expected the name of a folder under %s, or exec:COMMAND", name, c.Clients)
+		}
+		config, err := driver.Load(filepath.Join(c.Clients, name))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, candidate{name: name, config: config})
+	}
+	seen := map[string]bool{}
+	for _, item := range list {
+		if seen[item.name] {
+			return nil, fmt.Errorf("client %q is named twice", item.name)
+		}
+		seen[item.name] = true
+	}
+	return list, nil
+}
+
+// start prepares and starts the clients side by side. What cannot be run is told in the report, and does not stop the others.
+func (c *verifyCmd) start(ctx context.Context, say progress, clients []candidate, bundle string, out *report.Writer) (subjects []*scenarios.Subject, stop func()) {
+	found := make([]*scenarios.Subject, len(clients))
+	rows := make([]report.Driver, len(clients))
+	var group errgroup.Group
+	for i, item := range clients {
+		group.Go(func() error {
+			found[i], rows[i] = c.startOne(ctx, say, item, bundle)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	for i, row := range rows {
+		out.Driver(row)
+		if found[i] != nil {
+			subjects = append(subjects, found[i])
+		}
+	}
+	return subjects, func() {
+		var wg sync.WaitGroup
+		for _, s := range subjects {
+			wg.Go(func() {
+				if err := s.Driver.Stop(); err != nil {
+					say("%v", err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, bundle string) (*scenarios.Subject, report.Driver) {
+	row := report.Driver{Name: item.name}
+	target := item.target
+	var known driver.KnownFailures
+	if item.config != nil {
+		runtime, err := item.config.Probe(ctx)
+		if err != nil {
+			var absent *driver.AbsentError
+			if errors.As(err, &absent) && c.Require != "all" {
+				row.NotRun = err.Error()
+			} else {
+				row.Broken = err.Error()
+			}
+			say("%s is not run: %v", item.name, err)
+			return nil, row
+		}
+		prepared, err := item.config.Prepare(ctx, runtime, driver.PrepareOptions{Root: c.Cache, Progress: func(line string) { say("%s", line) }})
+		if err != nil {
+			row.Broken = err.Error()
+			say("%v", err)
+			return nil, row
+		}
+		if prepared.Reused {
+			say("%s: prepared before, in %s", item.name, prepared.Dir)
+		}
+		target, known = item.config.Target(prepared), item.config.KnownFailures
+	}
+	d, err := driver.Start(ctx, target, driver.Options{Harness: "entracache " + version(), Env: driver.Environment(bundle)})
+	if err == nil {
+		if err = d.LiarProbe(ctx); err != nil {
+			_ = d.Stop() // it lied: how it ends does not matter any more
+		}
+	}
+	if err != nil {
+		row.Broken = err.Error()
+		say("%v", err)
+		return nil, row
+	}
+	row.Info, row.Capabilities = d.Hello().Driver, d.Hello().Capabilities
+	say("%s: %s %s is ready", item.name, d.Library().Name, d.Library().Version)
+	return &scenarios.Subject{Name: item.name, Driver: d, Known: known}, row
+}
+
+// stale finds lines of known_failures.txt that say nothing. A filtered run cannot tell.
+func (c *verifyCmd) stale(catalogue *scenarios.Catalogue, subjects []*scenarios.Subject) []string {
+	if c.filtered() {
+		return nil
+	}
+	var ids, problems []string
+	for _, s := range catalogue.Scenarios {
+		ids = append(ids, s.ID)
+	}
+	for _, s := range subjects {
+		problems = append(problems, s.Known.Problems(ids)...)
+	}
+	return problems
+}
+
+// finish writes what is derived from the report and prints it.
+func (c *verifyCmd) finish(std streams, r *report.Report) error {
+	if err := writeFile(filepath.Join(c.Out, "junit.xml"), r.WriteJUnit); err != nil {
+		return err
+	}
+	for _, x := range r.Results {
+		if len(x.Timeline) == 0 {
+			continue
+		}
+		dir := filepath.Join(c.Out, x.Driver, x.Scenario)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(dir, "timeline.txt"), func(w io.Writer) error { return r.WriteFailure(w, x) }); err != nil {
+			return err
+		}
+		if c.Trace {
+			if err := r.WriteFailure(std.out, x); err != nil {
+				return err
+			}
+		}
+	}
+	if !c.Trace {
+		if err := r.WriteFailures(std.out); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(std.out)
+	if err := r.WriteMatrix(std.out); err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "\nreport: %s   %s   took %s\n", filepath.Join(c.Out, "report.jsonl"), filepath.Join(c.Out, "junit.xml"), r.End.Duration.Round(100*time.Millisecond))
+	return nil
+}
+
+func writeFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
+
+func listScenarios(w io.Writer, list []*scenarios.Scenario) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.ID, s.Level, s.Requirement.ID, s.Title, strings.Join(s.Tags, " "))
+	}
+	return t.Flush()
+}
+
+func listSteps(w io.Writer) error {
+	for _, def := range scenarios.Vocabulary() {
+		if _, err := fmt.Fprintf(w, "%-5s %s\n", def.Kind, def.Form); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hash names the content of the features, so that two reports can be told to have asked the same.
+func hash(fsys fs.FS) string {
+	sum := sha256.New()
+	_ = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(fsys, name)
+		fmt.Fprintf(sum, "%s %d\n%s", name, len(text), text)
+		return err
+	})
+	return fmt.Sprintf("%x", sum.Sum(nil))[:16]
+}
+
+// progress says one line about what is being done.
+type progress func(format string, args ...any)
+
+func newProgress(w io.Writer, start time.Time) progress {
+	var mu sync.Mutex
+	return func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(w, "%6.1fs  %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, args...))
+	}
+}

@@ -1,0 +1,178 @@
+package fakeentra
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Defect is one way in which a token can be wrong while everything else about it
+// is right.
+type Defect string
+
+// The zero value, DefectNone, is a sound token.
+const (
+	DefectNone Defect = ""
+	// DefectExpired: iat, nbf and exp are moved into the past together, so that
+	// the token ran out an hour ago.
+	DefectExpired Defect = "expired"
+	// DefectNotYetValid: nbf equals exp, so that the token is not valid yet at any
+	// moment before it expires.
+	DefectNotYetValid Defect = "not-yet-valid"
+	// DefectAudience: aud is Azure Resource Manager.
+	DefectAudience Defect = "wrong-audience"
+	// DefectIssuer: iss is on another host; the tenant in it is right.
+	DefectIssuer Defect = "wrong-issuer"
+	// DefectTenant: tid is another tenant; iss is right. A token as a whole of
+	// another tenant comes from an application of that tenant: see AddTenant.
+	DefectTenant Defect = "wrong-tenant"
+	// DefectNoObjectID: there is no oid.
+	DefectNoObjectID Defect = "no-object-id"
+	// DefectAlgNone: alg is none and there is no signature.
+	DefectAlgNone Defect = "alg-none"
+	// DefectAlgHMAC: alg is HS256, and the signature is an HMAC keyed with the
+	// published public key in PEM, which takes in verifiers that let the token
+	// choose the algorithm.
+	DefectAlgHMAC Defect = "alg-hmac"
+	// DefectWrongKey: signed with an unpublished key under the published kid.
+	DefectWrongKey Defect = "wrong-key"
+	// DefectUnknownKey: signed with an unpublished key under its own kid.
+	DefectUnknownKey Defect = "unknown-key"
+	// DefectTampered: aio, a claim that nobody reads, was changed after signing.
+	DefectTampered Defect = "tampered"
+)
+
+var allDefects = []Defect{
+	DefectExpired, DefectNotYetValid, DefectAudience, DefectIssuer, DefectTenant, DefectNoObjectID,
+	DefectAlgNone, DefectAlgHMAC, DefectWrongKey, DefectUnknownKey, DefectTampered,
+}
+
+const (
+	expiredSince    = time.Hour
+	foreignAudience = "https://management.azure.com"
+	foreignIssuer   = "https://issuer.invalid/"
+)
+
+// Defects lists every defect there is, without DefectNone.
+func Defects() []Defect { return slices.Clone(allDefects) }
+
+// ParseDefect returns the defect of that name, the value of its constant. The
+// empty name is DefectNone; an unknown one is an error.
+func ParseDefect(name string) (Defect, error) {
+	d := Defect(name)
+	return d, d.check()
+}
+
+func (d Defect) check() error {
+	if d == DefectNone || slices.Contains(allDefects, d) {
+		return nil
+	}
+	return fmt.Errorf("fakeentra: unknown defect %q: expected one of %q", string(d), allDefects)
+}
+
+// sign applies the defect to the claims and returns the compact token.
+func sign(claims jwt.MapClaims, defect Defect) (string, error) {
+	key, err := processKey()
+	if err != nil {
+		return "", err
+	}
+	kid, signer := key.id, key
+	var method jwt.SigningMethod = jwt.SigningMethodRS256
+
+	switch defect {
+	case DefectNone, DefectTampered, DefectAlgNone, DefectAlgHMAC:
+	case DefectExpired:
+		if err := moveIntoThePast(claims); err != nil {
+			return "", err
+		}
+	case DefectNotYetValid:
+		claims["nbf"] = claims["exp"]
+	case DefectAudience:
+		claims["aud"] = foreignAudience
+	case DefectIssuer:
+		claims["iss"] = fmt.Sprintf("%s%s/", foreignIssuer, claims["tid"])
+	case DefectTenant:
+		claims["tid"] = strangerTenant
+	case DefectNoObjectID:
+		delete(claims, "oid")
+	case DefectWrongKey, DefectUnknownKey:
+		if signer, err = strangerKey(); err != nil {
+			return "", err
+		}
+		if defect == DefectUnknownKey {
+			kid = signer.id
+		}
+	default:
+		return "", defect.check()
+	}
+
+	var secret any = signer.private
+	switch defect {
+	case DefectAlgNone:
+		method, secret = jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType
+	case DefectAlgHMAC:
+		public, err := x509.MarshalPKIXPublicKey(key.private.Public())
+		if err != nil {
+			return "", fmt.Errorf("encode the public key: %w", err)
+		}
+		method, secret = jwt.SigningMethodHS256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
+	}
+
+	token := jwt.NewWithClaims(method, claims)
+	token.Header["kid"] = kid
+	token.Header["x5t"] = kid // v1.0 tokens only (Entra documentation, "Access token claims reference")
+	compact, err := token.SignedString(secret)
+	if err != nil {
+		return "", fmt.Errorf("sign the token: %w", err)
+	}
+	if defect == DefectTampered {
+		return tamper(compact)
+	}
+	return compact, nil
+}
+
+func moveIntoThePast(claims jwt.MapClaims) error {
+	iat, okIssued := claims["iat"].(int64)
+	exp, okExpires := claims["exp"].(int64)
+	if !okIssued || !okExpires {
+		return errors.New("expected iat and exp in whole seconds")
+	}
+	// iat may lie before the present by the backdating; what matters is where exp
+	// ends up, and the lifetime is at least exp-iat.
+	back := exp - iat + int64(expiredSince/time.Second)
+	for _, name := range []string{"iat", "nbf", "exp"} {
+		seconds, ok := claims[name].(int64)
+		if !ok {
+			return fmt.Errorf("expected %s in whole seconds", name)
+		}
+		claims[name] = seconds - back
+	}
+	return nil
+}
+
+// tamper changes a claim and leaves the signature as it was.
+func tamper(compact string) (string, error) {
+	parts := strings.Split(compact, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return "", fmt.Errorf("decode the payload: %w", err)
+	}
+	var claims map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return "", fmt.Errorf("decode the claims: %w", err)
+	}
+	claims["aio"] = json.RawMessage(`"` + randomString(39) + `"`)
+	if payload, err = json.Marshal(claims); err != nil {
+		return "", fmt.Errorf("encode the claims: %w", err)
+	}
+	parts[1] = base64.RawURLEncoding.EncodeToString(payload)
+	return strings.Join(parts, "."), nil
+}

@@ -1,0 +1,97 @@
+package command
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// Table holds the commands of one engine level. It never changes and is safe for concurrent use.
+type Table struct {
+	level      string
+	categories []string
+	commands   []*Command
+	byName     map[string]*Command
+}
+
+// generatedLevel is one level as the generator writes it.
+type generatedLevel struct {
+	level      string
+	categories []string
+	commands   []Command
+}
+
+// longestName bounds the names that Lookup looks at; newTable refuses a table with a longer one.
+const longestName = 32
+
+var tables = sync.OnceValue(func() []*Table {
+	all := make([]*Table, len(generatedLevels))
+	for i, g := range generatedLevels {
+		all[i] = newTable(g)
+	}
+	return all
+})
+
+// ForLevel returns the table of an engine level, such as "6.0". Every call returns the same table. The error names the
+// levels that exist.
+func ForLevel(level string) (*Table, error) {
+	for _, t := range tables() {
+		if t.level == level {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("no command table for engine level %q: expected one of %s", level, strings.Join(Levels(), ", "))
+}
+
+// Levels returns the engine levels that have a table, oldest first.
+func Levels() []string {
+	var names []string
+	for _, g := range generatedLevels {
+		names = append(names, g.level)
+	}
+	return names
+}
+
+func newTable(g generatedLevel) *Table {
+	t := &Table{
+		level:      g.level,
+		categories: g.categories,
+		commands:   make([]*Command, len(g.commands)),
+		byName:     make(map[string]*Command, len(g.commands)),
+	}
+	for i := range g.commands {
+		c := &g.commands[i]
+		if len(c.Name) > longestName {
+			panic(fmt.Sprintf("command: the name %q is longer than longestName; raise that constant", c.Name))
+		}
+		t.commands[i] = c
+		t.byName[c.Name] = c
+	}
+	return t
+}
+
+// Level returns the engine level of the table, such as "6.0".
+func (t *Table) Level() string { return t.level }
+
+// Lookup returns the command with that name in any mix of upper and lower case, or nil. It does not allocate.
+func (t *Table) Lookup(name []byte) *Command {
+	if len(name) > longestName {
+		return nil
+	}
+	var lower [longestName]byte
+	for i, b := range name {
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		lower[i] = b
+	}
+	return t.byName[string(lower[:len(name)])]
+}
+
+// All returns the commands in the order of their names, so that All()[c.ID] is c. The slice is shared and must not be
+// changed.
+func (t *Table) All() []*Command { return t.commands }
+
+// Categories returns the ACL categories of the level without "@", in the order in which ACL CAT lists them. The slice is
+// shared and must not be changed.
+func (t *Table) Categories() []string { return t.categories }

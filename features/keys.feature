@@ -1,0 +1,34 @@
+@keys
+Feature: Access keys are disabled
+  "When you disable access key authentication for a cache, all existing client connections are terminated, whether they use
+  access keys or Microsoft Entra authentication."
+
+  Background:
+    Given a cache that accepts Microsoft Entra tokens
+    And a service principal with the access policy "Data Owner"
+    And tokens that live for 60 minutes
+
+  @id:keys.entra-client-comes-back @must @req:ENT-KEYS-1
+  Scenario: A client that uses Microsoft Entra is cut off and comes back
+    Given the client has opened a connection
+    When access keys are disabled
+    Then every connection of the client was closed because access keys changed
+    And within 10 minutes "PING" succeeds
+    And no sign-in was refused
+
+  @id:keys.key-works-before @must @req:ENT-KEYS-2 @needs:credential:access-key
+  Scenario: An access key works while keys are enabled
+    Given the application uses the primary access key
+    When the client runs "SET greeting hello"
+    And the client runs "GET greeting"
+    Then the command answers "hello"
+    And every sign-in used an access key
+
+  @id:keys.key-refused-after @must @req:ENT-KEYS-1 @needs:credential:access-key
+  Scenario: An access key is refused once keys are disabled, and the application is told
+    Given the application uses the primary access key
+    And the client has opened a connection
+    When access keys are disabled
+    And the client tries to run "PING"
+    Then the command fails
+    And a sign-in was refused because access keys are disabled

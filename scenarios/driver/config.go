@@ -1,0 +1,242 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"github.com/entracache/entracache/scenarios/protocol"
+)
+
+// ConfigFile and KnownFailuresFile are the names of the files that describe a client to the harness.
+const (
+	ConfigFile        = "client.yaml"
+	KnownFailuresFile = "known_failures.txt"
+)
+
+// Config is a client folder: its client.yaml and its known_failures.txt.
+type Config struct {
+	Name          string                `yaml:"name"`    // the folder's name
+	Library       string                `yaml:"library"` // libraries[0].name of the driver's hello
+	Language      string                `yaml:"language"`
+	Documentation string                `yaml:"documentation"` // the page whose wiring was followed
+	Runtime       RuntimeConfig         `yaml:"runtime"`
+	Inputs        []string              `yaml:"inputs"`       // files or ** patterns whose content keys the prepared folder
+	Steps         [][]string            `yaml:"prepare"`      // commands run in the client's folder; {cache} is the prepared folder
+	Command       []string              `yaml:"command"`      // starts the driver, in the client's folder
+	Capabilities  []protocol.Capability `yaml:"capabilities"` // exactly those that the driver's hello declares
+
+	Dir           string        `yaml:"-"` // absolute path of the folder
+	KnownFailures KnownFailures `yaml:"-"`
+}
+
+// RuntimeConfig says what must be installed for the client to run.
+type RuntimeConfig struct {
+	Command []string `yaml:"command"` // prints the version, such as [go, version]
+	Minimum string   `yaml:"minimum"` // lowest version that will do, such as "1.24"; empty: any
+}
+
+var (
+	clientName    = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	versionNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
+	placeholder   = regexp.MustCompile(`\{[A-Za-z_]*\}`)
+)
+
+// Load reads a client folder. Errors name the file, the line and the key.
+func Load(dir string) (*Config, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, ConfigFile)
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s: there is no such file; a client is a folder with a %s", file, ConfigFile)
+		}
+		return nil, err
+	}
+	config, err := parseConfig(file, raw)
+	if err != nil {
+		return nil, err
+	}
+	config.Dir = abs
+	if base := filepath.Base(abs); config.Name != base {
+		return nil, fmt.Errorf("%s: name: expected %q, the name of the folder, got %q", file, base, config.Name)
+	}
+	if _, err := config.inputFiles(); err != nil {
+		return nil, err
+	}
+	known, err := os.Open(filepath.Join(dir, KnownFailuresFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return config, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer known.Close()
+	config.KnownFailures, err = ParseKnownFailures(filepath.Join(dir, KnownFailuresFile), known)
+	return config, err
+}
+
+func parseConfig(file string, raw []byte) (*Config, error) {
+	tree, err := parser.ParseBytes(raw, 0)
+	if err != nil {
+		return nil, yamlError(file, err)
+	}
+	var config Config
+	if err := yaml.UnmarshalWithOptions(raw, &config, yaml.Strict()); err != nil {
+		return nil, yamlError(file, err)
+	}
+	return &config, config.validate(file, tree)
+}
+
+// yamlError turns the library's error, which shows a piece of the source over several lines, into one line.
+func yamlError(file string, err error) error {
+	var located yaml.Error
+	if errors.As(err, &located) && located.GetToken() != nil {
+		return fmt.Errorf("%s:%d: %s", file, located.GetToken().Position.Line, located.GetMessage())
+	}
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return fmt.Errorf("%s: %s", file, first)
+}
+
+func (c *Config) validate(file string, tree *ast.File) error {
+	bad := func(key, format string, args ...any) error {
+		return fmt.Errorf("%s:%d: %s: %s", file, lineOf(tree, key), key, fmt.Sprintf(format, args...))
+	}
+	for _, required := range []struct{ key, value string }{
+		{"name", c.Name}, {"library", c.Library}, {"language", c.Language}, {"documentation", c.Documentation},
+	} {
+		if strings.TrimSpace(required.value) == "" {
+			return bad(required.key, "is missing")
+		}
+	}
+	switch {
+	case !clientName.MatchString(c.Name):
+		return bad("name", "expected small letters, digits and single hyphens, got %q", c.Name)
+	case !strings.HasPrefix(c.Documentation, "https://"):
+		return bad("documentation", "expected the https:// address of the page whose wiring was followed, got %q", c.Documentation)
+	case len(c.Runtime.Command) == 0 || c.Runtime.Command[0] == "":
+		return bad("runtime.command", "is missing; give the command that prints the version, such as [go, version]")
+	case isNumber(nodeAt(tree, "runtime.minimum")):
+		return bad("runtime.minimum", "write the version in quotes: YAML takes 1.20 for the number 1.2")
+	case c.Runtime.Minimum != "" && !versionNumber.MatchString(c.Runtime.Minimum):
+		return bad("runtime.minimum", "expected a version such as \"1.24\", got %q", c.Runtime.Minimum)
+	case len(c.Command) == 0 || c.Command[0] == "":
+		return bad("command", "is missing; give the command that starts the driver")
+	case len(c.Capabilities) == 0:
+		return bad("capabilities", "is missing; list what the driver's hello declares")
+	}
+	if key, text := c.unknownPlaceholder(); key != "" {
+		return bad(key, "unknown placeholder %s; the only one is {cache}, the prepared folder", text)
+	}
+	for i, step := range c.Steps {
+		if len(step) == 0 || step[0] == "" {
+			return bad(fmt.Sprintf("prepare[%d]", i), "is empty; each step is a list of words, such as [npm, ci]")
+		}
+	}
+	for i, capability := range c.Capabilities {
+		key := fmt.Sprintf("capabilities[%d]", i)
+		if !slices.Contains(protocol.Capabilities(), capability) {
+			return bad(key, "unknown capability %q; known are %s", capability, join(protocol.Capabilities()))
+		}
+		if slices.Contains(c.Capabilities[:i], capability) {
+			return bad(key, "%q is listed twice", capability)
+		}
+	}
+	for i, input := range c.Inputs {
+		key := fmt.Sprintf("inputs[%d]", i)
+		if !doublestar.ValidatePattern(input) {
+			return bad(key, "%q is not a valid pattern", input)
+		}
+		if path.IsAbs(input) || slices.Contains(strings.Split(input, "/"), "..") {
+			return bad(key, "expected a path inside the client's folder, got %q", input)
+		}
+	}
+	return nil
+}
+
+func (c *Config) unknownPlaceholder() (key, text string) {
+	lists := map[string][]string{"command": c.Command}
+	for i, step := range c.Steps {
+		lists[fmt.Sprintf("prepare[%d]", i)] = step
+	}
+	for key, words := range lists {
+		for _, word := range words {
+			for _, found := range placeholder.FindAllString(word, -1) {
+				if found != "{cache}" {
+					return key, found
+				}
+			}
+		}
+	}
+	return "", ""
+}
+
+// inputFiles are the files that inputs names, relative to the folder with forward slashes, sorted.
+func (c *Config) inputFiles() ([]string, error) {
+	var files []string
+	for _, pattern := range c.Inputs {
+		found, err := doublestar.Glob(os.DirFS(c.Dir), pattern, doublestar.WithFilesOnly())
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("%s: inputs: %q matches no file", filepath.Join(c.Dir, ConfigFile), pattern)
+		}
+		files = append(files, found...)
+	}
+	slices.Sort(files)
+	return slices.Compact(files), nil
+}
+
+// lineOf is the line of a key such as runtime.command or capabilities[2], or of its nearest parent that exists.
+func lineOf(tree *ast.File, key string) int {
+	for key != "" {
+		if node := nodeAt(tree, key); node != nil {
+			return node.GetToken().Position.Line
+		}
+		key = key[:max(strings.LastIndexAny(key, ".["), 0)]
+	}
+	return 1
+}
+
+func nodeAt(tree *ast.File, key string) ast.Node {
+	at, err := yaml.PathString("$." + key)
+	if err != nil {
+		return nil
+	}
+	node, err := at.FilterFile(tree)
+	if err != nil {
+		return nil
+	}
+	return node
+}
+
+func isNumber(node ast.Node) bool {
+	switch node.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+		return true
+	default:
+		return false
+	}
+}
+
+func join[T ~string](words []T) string {
+	parts := make([]string, len(words))
+	for i, word := range words {
+		parts[i] = string(word)
+	}
+	return strings.Join(parts, ", ")
+}

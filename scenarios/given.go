@@ -1,0 +1,214 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/entracache/entracache/fakeentra"
+	"github.com/entracache/entracache/fakeserver"
+	"github.com/entracache/entracache/scenarios/protocol"
+)
+
+func (w *World) aCache() error {
+	var err error
+	if w.entra, err = fakeentra.Start(fakeentra.WithClock(w.clock)); err != nil {
+		return fmt.Errorf("start the issuer: %w", err)
+	}
+	return w.startCache()
+}
+
+func (w *World) startCache(opts ...fakeserver.Option) error {
+	cache, err := fakeserver.Start(append([]fakeserver.Option{
+		fakeserver.WithClock(w.clock),
+		fakeserver.WithIssuer(w.entra.Authority()),
+		fakeserver.WithIssuerCA(w.entra.CAPEM()),
+	}, opts...)...)
+	if err != nil {
+		return fmt.Errorf("start the cache: %w", err)
+	}
+	w.cache = cache
+	return nil
+}
+
+// anUntrustedCertificate replaces the cache by one that differs in its certificate only. It comes before the client's first act.
+func (w *World) anUntrustedCertificate() error {
+	if w.opened {
+		return fmt.Errorf("the certificate must be set before the client connects")
+	}
+	assignments := w.cache.Assignments()
+	if err := w.cache.Close(); err != nil {
+		return err
+	}
+	if err := w.startCache(fakeserver.WithForeignCertificate()); err != nil {
+		return err
+	}
+	for _, a := range assignments {
+		if err := w.cache.Assign(a.ObjectID, a.Policy); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// policies are the built-in access policies by the names that the portal shows.
+var policies = []fakeserver.Policy{fakeserver.DataOwner, fakeserver.DataContributor, fakeserver.DataReader}
+
+func policyByName(name string) (fakeserver.Policy, error) {
+	for _, p := range policies {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return fakeserver.Policy{}, fmt.Errorf("unknown access policy %q: expected Data Owner, Data Contributor or Data Reader", name)
+}
+
+func (w *World) aServicePrincipal(policy string) error {
+	w.app = w.entra.RegisterApp(w.scenario.ID)
+	return w.assigned(policy)
+}
+
+func (w *World) anUnassignedServicePrincipal() error {
+	w.app = w.entra.RegisterApp(w.scenario.ID)
+	return nil
+}
+
+func (w *World) aForeignServicePrincipal(policy string) error {
+	w.foreign = w.entra.AddTenant()
+	w.app = w.foreign.RegisterApp(w.scenario.ID)
+	return w.assigned(policy)
+}
+
+func (w *World) assigned(policy string) error {
+	p, err := policyByName(policy)
+	if err != nil {
+		return err
+	}
+	return w.cache.Assign(w.app.ObjectID, p)
+}
+
+func (w *World) tokensLive(minutes int) error {
+	w.entra.SetTokenLifetime(w.wall(minutes))
+	return nil
+}
+
+func (w *World) tokensForAnotherAudience() error {
+	w.app.SetDefect(fakeentra.DefectAudience)
+	return nil
+}
+
+func (w *World) tokensExpired() error {
+	w.app.SetDefect(fakeentra.DefectExpired)
+	return nil
+}
+
+// keyHolds writes as the cache's owner, on no connection of the client's.
+func (w *World) keyHolds(key, value string) error {
+	_, err := w.cache.Do("SET", key, value)
+	return err
+}
+
+func (w *World) clientSpeaks(protocol string) error {
+	w.request.Options.RESP = int(protocol[len(protocol)-1] - '0')
+	return nil
+}
+
+func (w *World) useAccessKey() error {
+	primary, _ := w.cache.AccessKeys()
+	w.request.Credential = &protocol.Credential{Kind: protocol.CredentialAccessKey, AccessKey: primary}
+	return nil
+}
+
+func (w *World) useClientIDAsUsername() error {
+	w.request.Username = w.app.ClientID
+	return nil
+}
+
+func (w *World) hasOpenedAConnection() error {
+	o, err := w.doLine("PING")
+	if err != nil {
+		return err
+	}
+	if o.err != nil {
+		return expect("the client to open a connection", "%s", o)
+	}
+	w.rememberOpen()
+	return nil
+}
+
+// rememberOpen notes the connections that are open and signed in.
+func (w *World) rememberOpen() {
+	w.openedIDs = nil
+	for _, c := range signedIn(connections(w.cache.Events())) {
+		if c.closed.IsZero() {
+			w.openedIDs = append(w.openedIDs, c.id)
+		}
+	}
+}
+
+// hasOpenedConnections makes the pool grow to n connections, by holding n of them in a blocking command at once.
+func (w *World) hasOpenedConnections(n int) error { return w.opensConnections(n) }
+
+func (w *World) opensConnections(n int) error {
+	failed, err := w.ensureOpen()
+	if err != nil {
+		return err
+	}
+	if failed != nil {
+		return expect(fmt.Sprintf("the client to open %d connections", n), "open failed: %s", failed.Error())
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, long)
+	defer cancel()
+	open := func() int { return len(w.cache.Connections()) }
+	var wg sync.WaitGroup
+	errs := make(chan error, n)
+	for i := range n {
+		wg.Go(func() {
+			// The blocking time is a bound, not a measure: the element that ends it comes as soon as all are there.
+			reply, err := w.call(protocol.Command(w.client, "BLPOP", blockingKey(i), "2"))
+			if err == nil && !reply.OK {
+				err = expect(fmt.Sprintf("the client to run %d blocking commands at once", n), "BLPOP failed: %s", reply.Error.Error())
+			}
+			if err != nil {
+				errs <- err
+			}
+		})
+	}
+	_, waitErr := w.cache.Wait(ctx, func(fakeserver.Event) bool { return open() >= n || len(errs) > 0 })
+	for i := range n {
+		if _, err := w.cache.Do("RPUSH", blockingKey(i), "go on"); err != nil {
+			return err
+		}
+	}
+	wg.Wait()
+	close(errs)
+	if err := <-errs; err != nil {
+		return err
+	}
+	w.rememberOpen()
+	if len(w.openedIDs) < n {
+		return expect(fmt.Sprintf("%d connections for %d blocking commands at once", n, n), "%d (%v)", len(w.openedIDs), waitErr)
+	}
+	return nil
+}
+
+func blockingKey(i int) string { return fmt.Sprintf("entracache:hold:%d", i) }
+
+func (w *World) hasSubscribed(channel string) error {
+	failed, err := w.ensureOpen()
+	if err != nil {
+		return err
+	}
+	if failed != nil {
+		return expect("the client to subscribe", "open failed: %s", failed.Error())
+	}
+	reply, err := w.call(protocol.Subscribe(w.client, channel))
+	if err != nil {
+		return err
+	}
+	if !reply.OK {
+		return expect("the client to subscribe", "subscribe failed: %s", reply.Error.Error())
+	}
+	w.rememberOpen()
+	return nil
+}

@@ -1,0 +1,108 @@
+package mutant_test
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/entracache/entracache/features"
+	"github.com/entracache/entracache/scenarios"
+	"github.com/entracache/entracache/scenarios/driver"
+	"github.com/entracache/entracache/scenarios/mutant"
+	"github.com/entracache/entracache/scenarios/report"
+)
+
+// play plays scenarios against the reference client with one bug.
+func play(t *testing.T, bug mutant.Bug, list []*scenarios.Scenario) *report.Report {
+	t.Helper()
+	d, err := driver.Start(t.Context(), driver.InProcess(mutant.Name(bug), mutant.Serve(bug)), driver.Options{})
+	require.NoError(t, err)
+	require.NoError(t, d.LiarProbe(t.Context()))
+	lane, err := scenarios.NewLane("scaled", 0)
+	require.NoError(t, err)
+	run := &scenarios.Run{Lane: lane, Parallel: 16}
+	w := report.NewWriter(io.Discard, report.Run{Version: "test", Start: time.Now()})
+	for _, s := range list {
+		w.Scenario(s.Report())
+	}
+	w.Driver(report.Driver{Name: mutant.Name(bug), Info: d.Hello().Driver})
+	run.Play(t.Context(), list, []*scenarios.Subject{{Name: mutant.Name(bug), Driver: d}}, w)
+	require.NoError(t, d.Stop())
+	r, err := w.End(report.End{Complete: true})
+	require.NoError(t, err)
+	return r
+}
+
+func catalogue(t *testing.T) *scenarios.Catalogue {
+	t.Helper()
+	c, err := scenarios.Load(features.FS)
+	require.NoError(t, err)
+	return c
+}
+
+// TestReferencePassesEverything holds the scenarios against a client that does all that they ask.
+func TestReferencePassesEverything(t *testing.T) {
+	t.Parallel()
+	r := play(t, mutant.None, catalogue(t).Scenarios)
+	var failures strings.Builder
+	require.NoError(t, r.WriteFailures(&failures))
+	for _, x := range r.Results {
+		assert.Equal(t, report.Pass, x.Status, x.Scenario)
+	}
+	assert.Empty(t, failures.String())
+}
+
+// TestEveryScenarioIsFailedByAMutant proves that each scenario can fail, and that each mutant fails for its own bug only as far as
+// it says.
+func TestEveryScenarioIsFailedByAMutant(t *testing.T) {
+	t.Parallel()
+	c := catalogue(t)
+	byID := map[string]*scenarios.Scenario{}
+	for _, s := range c.Scenarios {
+		byID[s.ID] = s
+	}
+	mutants := mutant.Mutants()
+	reports := make([]*report.Report, len(mutants))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 4)
+	for i, m := range mutants {
+		var list []*scenarios.Scenario
+		for _, id := range append(slices.Clone(m.FailedBy), m.Passes) {
+			require.Contains(t, byID, id, "mutant %s names a scenario that is not there", m.Bug)
+			list = append(list, byID[id])
+		}
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			reports[i] = play(t, m.Bug, list)
+		})
+	}
+	wg.Wait()
+	require.False(t, t.Failed(), "a mutant could not be played")
+
+	killedBy := map[string][]string{}
+	for i, m := range mutants {
+		for _, x := range reports[i].Results {
+			missed := x.Status == report.Fail || x.Status == report.Warn
+			switch {
+			case x.Scenario == m.Passes:
+				assert.Equal(t, report.Pass, x.Status, "%s should pass %s: %s", m.Bug, x.Scenario, x.Actual)
+			case assert.True(t, missed, "%s should fail %s, but it ended as %s %s", m.Bug, x.Scenario, x.Status, x.Reason):
+				killedBy[x.Scenario] = append(killedBy[x.Scenario], string(m.Bug))
+			}
+		}
+	}
+	var table strings.Builder
+	for _, s := range c.Scenarios {
+		fmt.Fprintf(&table, "%-34s %s\n", s.ID, strings.Join(killedBy[s.ID], ", "))
+		assert.NotEmpty(t, killedBy[s.ID], "no mutant fails %s: it tests nothing", s.ID)
+	}
+	t.Logf("scenario and the mutants that it catches:\n%s", table.String())
+}

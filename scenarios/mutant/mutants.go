@@ -1,0 +1,111 @@
+package mutant
+
+// Bug is a deliberate fault of the reference client.
+type Bug string
+
+// Mutant is the reference client with one bug.
+type Mutant struct {
+	Bug Bug
+	// Story says what the bug would be in a real library.
+	Story string
+	// FailedBy are the scenarios that must notice it.
+	FailedBy []string
+	// Passes is a scenario that the mutant passes all the same, so that it is known to be ill and not dead.
+	Passes string
+}
+
+// The bugs.
+const (
+	None                    Bug = ""
+	NeverRefreshes          Bug = "never-refreshes"
+	RefreshesTooLate        Bug = "refreshes-too-late"
+	StopsAfterFirstRefresh  Bug = "stops-after-first-refresh"
+	SkipsIdleConnections    Bug = "skips-idle-connections"
+	SkipsSubscribers        Bug = "skips-subscribers"
+	SkipsLaterConnections   Bug = "skips-later-connections"
+	ReusesFirstToken        Bug = "reuses-first-token"
+	TokenPerCommand         Bug = "token-per-command"
+	GivesUpAfterOneFailure  Bug = "gives-up-after-one-failure"
+	GivesUpWhenRefused      Bug = "gives-up-when-refused"
+	NeverReconnects         Bug = "never-reconnects"
+	NeverResubscribes       Bug = "never-resubscribes"
+	DropsMessages           Bug = "drops-messages"
+	SendsClientID           Bug = "sends-client-id"
+	CorrectsUsername        Bug = "corrects-username"
+	SendsSecretAsPassword   Bug = "sends-secret-as-password"
+	AsksForResource         Bug = "asks-for-resource"
+	OffersOldTLS            Bug = "offers-old-tls"
+	SkipsTLSVerification    Bug = "skips-tls-verification"
+	AlwaysRESP2             Bug = "always-resp2"
+	AlwaysRESP3             Bug = "always-resp3"
+	IgnoresCommandErrors    Bug = "ignores-command-errors"
+	IgnoresSignInErrors     Bug = "ignores-sign-in-errors"
+	PretendsToBeConnected   Bug = "pretends-to-be-connected"
+	RepeatsRefusedAuth      Bug = "repeats-refused-auth"
+	InsistsOnInfo           Bug = "insists-on-info"
+	InsistsOnConfig         Bug = "insists-on-config"
+	SendsAccessKeyAsUser    Bug = "sends-access-key-as-user"
+	LosesConnectionOnDenial Bug = "loses-connection-on-denial"
+)
+
+// Mutants are all of them.
+func Mutants() []Mutant {
+	return []Mutant{
+		{NeverRefreshes, "the token is fetched once, when the client is made",
+			[]string{"refresh.same-connection", "refresh.three-minutes-before", "refresh.idle-pool", "refresh.again-and-again", "refresh.new-connection-new-token", "pubsub.resp3-survives", "reconnect.fresh-token", "reconnect.renewed-again", "outage.one-error", "outage.recovers"}, "signin.object-id"},
+		{RefreshesTooLate, "the refresh is due when the token is about to expire",
+			[]string{"refresh.three-minutes-before", "refresh.idle-pool"}, "signin.scope"},
+		{StopsAfterFirstRefresh, "the timer is not set again after the first refresh",
+			[]string{"refresh.again-and-again"}, "refresh.same-connection"},
+		{SkipsIdleConnections, "only the connection that is used next is renewed",
+			[]string{"refresh.three-minutes-before", "refresh.idle-pool"}, "refresh.same-connection"},
+		{SkipsSubscribers, "the subscriber's connection is forgotten at renewal",
+			[]string{"pubsub.resp3-survives"}, "refresh.same-connection"},
+		{SkipsLaterConnections, "only the connections that were open when the client was made are renewed",
+			[]string{"reconnect.renewed-again"}, "refresh.same-connection"},
+		{ReusesFirstToken, "new connections sign in with the token that was put into the options at the start",
+			[]string{"refresh.new-connection-new-token", "reconnect.fresh-token", "outage.recovers", "pubsub.resp2-comes-back"}, "refresh.same-connection"},
+		{TokenPerCommand, "the issuer is asked before every command",
+			[]string{"refresh.token-requests-bounded"}, "policy.reader-reads"},
+		{GivesUpAfterOneFailure, "the first failed token request ends the renewal",
+			[]string{"outage.one-error", "outage.recovers"}, "refresh.again-and-again"},
+		{GivesUpWhenRefused, "after one WRONGPASS the client never tries again",
+			[]string{"refused.comes-in-later"}, "refused.unassigned"},
+		{NeverReconnects, "a closed connection stays closed",
+			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back"}, "refresh.same-connection"},
+		{NeverResubscribes, "the subscriber reconnects without subscribing again",
+			[]string{"pubsub.resp2-comes-back"}, "pubsub.resp3-survives"},
+		{DropsMessages, "messages do not reach the application",
+			[]string{"pubsub.delivers", "pubsub.resp3-survives", "pubsub.resp2-comes-back"}, "signin.object-id"},
+		{SendsClientID, "the user name is the client ID, the classic mistake",
+			[]string{"signin.object-id", "signin.resp2", "signin.resp3", "policy.contributor-reads-and-writes"}, "refused.client-id"},
+		{CorrectsUsername, "the configured user name is replaced behind the application's back",
+			[]string{"refused.client-id"}, "signin.object-id"},
+		{SendsSecretAsPassword, "the client secret is sent to the cache",
+			[]string{"signin.token-is-the-password"}, "signin.verifies-certificate"},
+		{AsksForResource, "the old endpoint is asked for a resource instead of a scope",
+			[]string{"signin.scope"}, "signin.object-id"},
+		{OffersOldTLS, "TLS 1.1 at most",
+			[]string{"signin.tls"}, "signin.verifies-certificate"},
+		{SkipsTLSVerification, "any certificate is good",
+			[]string{"signin.verifies-certificate"}, "signin.tls"},
+		{AlwaysRESP2, "the protocol option is ignored", []string{"signin.resp3"}, "signin.resp2"},
+		{AlwaysRESP3, "the protocol option is ignored", []string{"signin.resp2"}, "signin.resp3"},
+		{IgnoresCommandErrors, "an error reply is handed out as a success",
+			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command"}, "policy.reader-reads"},
+		{IgnoresSignInErrors, "a refused sign-in is not noticed and replies are made up",
+			[]string{"refused.wrong-audience", "refused.foreign-tenant", "refused.unassigned", "refused.expired-token", "refused.client-id", "refused.once-per-connection", "refused.comes-in-later", "keys.key-refused-after"}, "signin.object-id"},
+		{PretendsToBeConnected, "commands are queued and answered while there is no connection",
+			[]string{"outage.error-reaches-caller", "signin.verifies-certificate"}, "signin.object-id"},
+		{RepeatsRefusedAuth, "a refused AUTH is sent again and again on the same connection",
+			[]string{"refused.once-per-connection"}, "refused.unassigned"},
+		{InsistsOnInfo, "INFO at connect is taken as a must, though the policy denies it",
+			[]string{"policy.contributor-reads-and-writes", "policy.reader-reads", "policy.contributor-denied", "policy.reader-denied"}, "policy.owner-may-everything"},
+		{InsistsOnConfig, "CONFIG GET at connect is taken as a must, though the service blocks it",
+			[]string{"signin.object-id", "policy.owner-may-everything", "policy.blocked-command", "keys.key-works-before"}, "refused.unassigned"},
+		{SendsAccessKeyAsUser, "the access key is sent as the user name",
+			[]string{"keys.key-works-before"}, "signin.object-id"},
+		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
+			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command"}, "policy.reader-reads"},
+	}
+}

@@ -1,0 +1,214 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// symbols are what the matrix shows for a status; the legend explains those that occur.
+var symbols = map[Status]string{
+	Pass: "✓", Fail: "✗", Warn: "!", XFail: "x", XPass: "?", Skip: "–", Error: "E", HarnessError: "H", Timeout: "T", NotRun: ".",
+}
+
+var legend = map[Status]string{
+	Pass: "passed", Fail: "a MUST was missed", Warn: "a SHOULD was missed", XFail: "missed, a known failure",
+	XPass: "passed, but listed as a known failure: the list is stale", Skip: "skipped", Error: "the driver broke",
+	HarnessError: "the harness broke", Timeout: "did not end", NotRun: "not run",
+}
+
+// WriteMatrix writes one row per scenario, grouped by feature, and one column per driver with its library's version. Below stand
+// the legend, the totals, and why something was skipped, is a known failure or was not run.
+func (r *Report) WriteMatrix(w io.Writer) error {
+	m := &matrix{report: r}
+	for _, d := range r.Drivers {
+		m.columns = append(m.columns, column{d.Name, cmp.Or(d.Version(), "not run")})
+	}
+	return m.write(w)
+}
+
+type column struct{ name, version string }
+
+func (c column) width() int {
+	return max(utf8.RuneCountInString(c.name), utf8.RuneCountInString(c.version))
+}
+
+type matrix struct {
+	report  *Report
+	columns []column
+}
+
+func (m *matrix) write(w io.Writer) error {
+	left := 0
+	for _, s := range m.report.Scenarios {
+		left = max(left, len(s.ID))
+	}
+	left += 2 + len("SHOULD")
+	var b strings.Builder
+	row := func(head string, cells func(i int) string) {
+		b.WriteString(pad(head, left))
+		for i, c := range m.columns {
+			b.WriteString("  " + pad(cells(i), c.width()))
+		}
+		b.WriteString("\n")
+	}
+	row("", func(i int) string { return m.columns[i].name })
+	row("", func(i int) string { return m.columns[i].version })
+	feature := ""
+	for _, s := range m.report.Scenarios {
+		if s.Feature != feature {
+			feature = s.Feature
+			fmt.Fprintf(&b, "\n%s\n", feature)
+		}
+		row(fmt.Sprintf("%s %s", pad(string(s.Level), len("SHOULD")), s.ID), func(i int) string {
+			if x, ok := m.report.Result(m.columns[i].name, s.ID); ok {
+				return symbols[x.Status]
+			}
+			return ""
+		})
+	}
+	b.WriteString("\n")
+	m.totals(row)
+	m.notes(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (m *matrix) totals(row func(string, func(int) string)) {
+	summaries := make([]Summary, len(m.columns))
+	for i, c := range m.columns {
+		summaries[i] = m.report.Summary(c.name)
+	}
+	for _, s := range Statuses {
+		if slices.ContainsFunc(summaries, func(sum Summary) bool { return sum.Counts[s] > 0 }) {
+			row(fmt.Sprintf("%s  %s", symbols[s], legend[s]), func(i int) string { return fmt.Sprint(summaries[i].Counts[s]) })
+		}
+	}
+	for i, c := range m.columns {
+		if summaries[i].Total > 0 {
+			m.columns[i].version = string(summaries[i].Conformance)
+		} else {
+			m.columns[i].version = "not run"
+		}
+		m.columns[i].name = c.name
+	}
+	row("conformance", func(i int) string { return m.columns[i].version })
+}
+
+func (m *matrix) notes(b *strings.Builder) {
+	for _, d := range m.report.Drivers {
+		if d.NotRun != "" {
+			fmt.Fprintf(b, "\n%s was not run: %s\n", d.Name, d.NotRun)
+		}
+		if d.Broken != "" {
+			fmt.Fprintf(b, "\n%s broke: %s\n", d.Name, d.Broken)
+		}
+	}
+	for _, kind := range []struct {
+		status Status
+		title  string
+	}{{Skip, "Skipped"}, {XFail, "Known failures"}, {XPass, "Stale known failures: remove them from known_failures.txt"}} {
+		// One reason often holds for several scenarios.
+		reasons := map[string][]string{}
+		var order []string
+		for _, x := range m.report.Results {
+			if x.Status == kind.status {
+				key := x.Driver + ": " + x.Reason
+				if reasons[key] == nil {
+					order = append(order, key)
+				}
+				reasons[key] = append(reasons[key], x.Scenario)
+			}
+		}
+		if len(order) > 0 {
+			fmt.Fprintf(b, "\n%s\n", kind.title)
+		}
+		slices.Sort(order)
+		for _, key := range order {
+			slices.Sort(reasons[key])
+			fmt.Fprintf(b, "  %s\n    %s\n", key, strings.Join(reasons[key], ", "))
+		}
+	}
+	for _, s := range m.report.End.Stale {
+		fmt.Fprintf(b, "\nStale: %s\n", s)
+	}
+}
+
+func pad(s string, width int) string {
+	return s + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(s)))
+}
+
+// WriteFailures writes every result that somebody should look at: what was asked, what happened, and how to see it again.
+func (r *Report) WriteFailures(w io.Writer) error {
+	scenarios := map[string]Scenario{}
+	for _, s := range r.Scenarios {
+		scenarios[s.ID] = s
+	}
+	versions := map[string]string{}
+	for _, d := range r.Drivers {
+		versions[d.Name] = d.Version()
+	}
+	for _, x := range r.Results {
+		switch x.Status {
+		case Pass, Skip, XFail, XPass, NotRun:
+			continue
+		}
+		if err := writeFailure(w, x, scenarios[x.Scenario], versions[x.Driver]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteFailure writes one result in full, whatever its status.
+func (r *Report) WriteFailure(w io.Writer, x Result) error {
+	var s Scenario
+	for _, candidate := range r.Scenarios {
+		if candidate.ID == x.Scenario {
+			s = candidate
+		}
+	}
+	version := ""
+	for _, d := range r.Drivers {
+		if d.Name == x.Driver {
+			version = d.Version()
+		}
+	}
+	return writeFailure(w, x, s, version)
+}
+
+func writeFailure(w io.Writer, x Result, s Scenario, version string) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s %s %s   %s   %s   %s", symbols[x.Status], x.Driver, version, x.Scenario, s.Level, s.Location)
+	if x.Status.Broken() {
+		fmt.Fprintf(&b, "   %s", legend[x.Status])
+	}
+	b.WriteString("\n")
+	line := func(label, text string) {
+		if text != "" {
+			fmt.Fprintf(&b, "  %-9s %s\n", label, text)
+		}
+	}
+	line("asked", fmt.Sprintf("%q", s.Sentence))
+	line("reading", s.Reading)
+	if x.Step != "" {
+		line("step", fmt.Sprintf("%s (line %d)", x.Step, x.StepLine))
+	}
+	line("expected", x.Expected)
+	line("actual", x.Actual)
+	line("reason", x.Reason)
+	for i, e := range x.Timeline {
+		label := ""
+		if i == 0 {
+			label = "timeline"
+		}
+		fmt.Fprintf(&b, "  %-9s %-10s %-7s %s\n", label, "+"+FormatOffset(e.At), e.Source, e.Text)
+	}
+	line("artefacts", x.Artefact)
+	line("again", x.Again)
+	_, err := io.WriteString(w, b.String())
+	return err
+}

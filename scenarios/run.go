@@ -1,0 +1,157 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/entracache/entracache/scenarios/driver"
+	"github.com/entracache/entracache/scenarios/report"
+)
+
+// Subject is a client driver that has been started.
+type Subject struct {
+	// Name is the column in the matrix.
+	Name   string
+	Driver *driver.Driver
+	Known  driver.KnownFailures
+}
+
+// Run plays scenarios against subjects.
+type Run struct {
+	Lane Lane
+	// Parallel is how many scenarios play at once, over all subjects. 0 means [DefaultParallel].
+	Parallel int
+	// Again gives the command that plays one scenario for one subject again. May be nil.
+	Again func(subject, scenario string) string
+	// Progress is called with each result as it comes, from one goroutine at a time. May be nil.
+	Progress func(done, total int, r report.Result)
+	// KeepTimelines keeps the timeline of scenarios that passed, too.
+	KeepTimelines bool
+}
+
+// DefaultParallel is enough to make waiting the smaller part of a run on two cores, and little enough for a client's timers to be
+// served in time.
+const DefaultParallel = 24
+
+// Play plays every scenario against every subject and hands each result to the report as it comes. It returns once all have ended,
+// or the context has: what had not begun by then is reported as not run.
+func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Subject, out *report.Writer) {
+	type job struct {
+		subject  *Subject
+		scenario *Scenario
+		name     string
+	}
+	var jobs []job
+	// The longest first, so that the last to end is not one that began last; the subjects in turn.
+	ordered := slices.Clone(scenarios)
+	slices.SortStableFunc(ordered, func(a, b *Scenario) int { return int(b.limit(run.Lane) - a.limit(run.Lane)) })
+	for _, s := range ordered {
+		for _, subject := range subjects {
+			jobs = append(jobs, job{subject, s, fmt.Sprintf("c-%d", len(jobs)+1)})
+		}
+	}
+	parallel := run.Parallel
+	if parallel <= 0 {
+		parallel = DefaultParallel
+	}
+	var mu sync.Mutex
+	done := 0
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for _, j := range jobs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			r := run.one(ctx, j.scenario, j.subject, j.name)
+			out.Result(r)
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			if run.Progress != nil {
+				run.Progress(done, len(jobs), r)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// one plays one scenario against one subject.
+func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client string) report.Result {
+	r := report.Result{Driver: subject.Name, Scenario: s.ID}
+	if run.Again != nil {
+		r.Again = run.Again(subject.Name, s.ID)
+	}
+	known := subject.Known.Match(s.ID)
+	for _, need := range s.Needs {
+		if !subject.Driver.Declares(need) {
+			r.Status, r.Reason = report.Skip, "does not declare "+string(need)
+			return r
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		r.Status, r.Reason = report.NotRun, "the run was ended before its turn"
+		return r
+	}
+	if err := subject.Driver.Err(); err != nil {
+		r.Status, r.Reason = report.NotRun, "the driver had broken before its turn: "+err.Error()
+		return r
+	}
+	limit := s.limit(run.Lane)
+	playCtx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	w := newWorld(playCtx, run.Lane, s, subject.Driver, client)
+	failed := play(w)
+	r.Duration = w.clock.Since(w.start)
+	run.judge(&r, s, failed, playCtx, limit)
+	if known != nil && (r.Status == report.Fail || r.Status == report.Warn) {
+		r.Status, r.Reason = report.XFail, known.Reason
+	} else if known != nil && r.Status == report.Pass {
+		r.Status = report.XPass
+		r.Reason = fmt.Sprintf("%s:%d lists it as a known failure (%s), but it passed: remove the line", known.File, known.Line, known.Reason)
+	}
+	if r.Status != report.Pass || run.KeepTimelines {
+		r.Timeline = w.timeline()
+	}
+	if err := w.close(); err != nil && !r.Status.Broken() {
+		r.Status, r.Reason = blame(err), "closing the scenario: "+err.Error()
+	}
+	return r
+}
+
+// judge turns how the scenario ended into a status.
+func (run *Run) judge(r *report.Result, s *Scenario, failed *failure, ctx context.Context, limit time.Duration) {
+	if failed == nil {
+		r.Status = report.Pass
+		return
+	}
+	r.Step, r.StepLine = failed.step.Text, failed.step.Line
+	m, isMismatch := asMismatch(failed.err)
+	switch {
+	case isMismatch:
+		r.Expected, r.Actual = m.expected, m.actual
+		r.Status = report.Fail
+		if s.Level != report.Must {
+			r.Status = report.Warn
+		}
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		r.Status, r.Reason = report.Timeout, fmt.Sprintf("did not end within %s on the wall clock: %v", limit, failed.err)
+	case ctx.Err() != nil:
+		r.Status, r.Reason = report.NotRun, "the run was ended while it played"
+	default:
+		r.Status, r.Reason = blame(failed.err), failed.err.Error()
+	}
+}
+
+// blame tells an error of the driver from one of the harness.
+func blame(err error) report.Status {
+	var driverError *driver.DriverError
+	var fault *driverFault
+	if errors.As(err, &driverError) || errors.As(err, &fault) {
+		return report.Error
+	}
+	return report.HarnessError
+}

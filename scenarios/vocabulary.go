@@ -1,0 +1,153 @@
+package scenarios
+
+import (
+	"regexp"
+
+	"github.com/cucumber/godog"
+)
+
+// StepDefinition is one entry of the step vocabulary.
+type StepDefinition struct {
+	// Kind is Given, When or Then: what the step does. A feature may write And or But instead.
+	Kind string
+	// Form is how a feature writes the step; the words in <> vary.
+	Form    string
+	pattern *regexp.Regexp
+	bind    func(*World) any
+}
+
+const (
+	given = "Given"
+	when  = "When"
+	then  = "Then"
+)
+
+// placeholders are the varying words of a step's form.
+var placeholders = map[string]string{
+	"<policy>":   `"([^"]+)"`,
+	"<command>":  `"([^"]+)"`,
+	"<text>":     `"([^"]*)"`,
+	"<channel>":  `"([^"]+)"`,
+	"<message>":  `"([^"]+)"`,
+	"<key>":      `"([^"]+)"`,
+	"<scope>":    `"([^"]+)"`,
+	"<n>":        `(\d+)`,
+	"<minutes>":  `(\d+)`,
+	"<status>":   `(\d{3})`,
+	"<protocol>": `(RESP2|RESP3)`,
+	"<s>":        `s?`,
+}
+
+var placeholder = regexp.MustCompile(`<[a-z]+>`)
+
+func step(kind, form string, bind func(*World) any) StepDefinition {
+	pattern := placeholder.ReplaceAllStringFunc(regexp.QuoteMeta(form), func(name string) string {
+		p, ok := placeholders[name]
+		if !ok {
+			panic("scenarios: step form with an unknown placeholder " + name)
+		}
+		return p
+	})
+	return StepDefinition{kind, form, regexp.MustCompile("^" + pattern + "$"), bind}
+}
+
+// Vocabulary lists every step that a feature can use.
+func Vocabulary() []StepDefinition { return vocabulary }
+
+func countMatches(text string) int {
+	n := 0
+	for _, def := range vocabulary {
+		if def.pattern.MatchString(text) {
+			n++
+		}
+	}
+	return n
+}
+
+// register binds the whole vocabulary to the world of one scenario.
+func register(sc *godog.ScenarioContext, w *World) {
+	for _, def := range vocabulary {
+		sc.Step(def.pattern, def.bind(w))
+	}
+}
+
+var vocabulary = []StepDefinition{
+	// What the world is like.
+	step(given, `a cache that accepts Microsoft Entra tokens`, func(w *World) any { return w.aCache }),
+	step(given, `a service principal with the access policy <policy>`, func(w *World) any { return w.aServicePrincipal }),
+	step(given, `a service principal without an access policy`, func(w *World) any { return w.anUnassignedServicePrincipal }),
+	step(given, `a service principal of another tenant with the access policy <policy>`, func(w *World) any { return w.aForeignServicePrincipal }),
+	step(given, `tokens that live for <minutes> minutes`, func(w *World) any { return w.tokensLive }),
+	step(given, `tokens made for another audience`, func(w *World) any { return w.tokensForAnotherAudience }),
+	step(given, `tokens that have expired already`, func(w *World) any { return w.tokensExpired }),
+	step(given, `the certificate of the cache comes from a certificate authority that the client does not trust`, func(w *World) any { return w.anUntrustedCertificate }),
+	step(given, `the key <key> holds <text>`, func(w *World) any { return w.keyHolds }),
+
+	// How the application is configured.
+	step(given, `the client speaks <protocol>`, func(w *World) any { return w.clientSpeaks }),
+	step(given, `the application uses the primary access key`, func(w *World) any { return w.useAccessKey }),
+	step(given, `the application configured the client ID as user name`, func(w *World) any { return w.useClientIDAsUsername }),
+
+	// What the client does.
+	step(given, `the client has opened a connection`, func(w *World) any { return w.hasOpenedAConnection }),
+	step(given, `the client has opened <n> connections`, func(w *World) any { return w.hasOpenedConnections }),
+	step(given, `the client has subscribed to <channel>`, func(w *World) any { return w.hasSubscribed }),
+	step(when, `the client opens connections until it has <n>`, func(w *World) any { return w.opensConnections }),
+	step(when, `the client runs <command>`, func(w *World) any { return w.runs }),
+	step(when, `the client tries to run <command>`, func(w *World) any { return w.triesToRun }),
+	step(when, `the client runs a command every <minutes> minutes for <minutes> minutes`, func(w *World) any { return w.runsEvery }),
+
+	// What passes and what happens.
+	step(when, `the client is left idle for <minutes> minutes`, func(w *World) any { return w.timePasses }),
+	step(when, `<minutes> minutes have passed`, func(w *World) any { return w.timePasses }),
+	step(when, `<message> is published on <channel>`, func(w *World) any { return w.published }),
+	step(when, `the cache reboots`, func(w *World) any { return w.cacheReboots }),
+	step(when, `access keys are disabled`, func(w *World) any { return w.accessKeysDisabled }),
+	step(when, `the service principal is assigned the access policy <policy>`, func(w *World) any { return w.assigned }),
+	step(when, `the issuer answers the next token request with HTTP status <status>`, func(w *World) any { return w.issuerFailsOnce }),
+	step(when, `the issuer goes down`, func(w *World) any { return w.issuerGoesDown }),
+	step(when, `the issuer is back`, func(w *World) any { return w.issuerIsBack }),
+
+	// What the application sees.
+	step(then, `the command succeeds`, func(w *World) any { return w.commandSucceeds }),
+	step(then, `the command answers <text>`, func(w *World) any { return w.commandAnswers }),
+	step(then, `the command fails`, func(w *World) any { return w.commandFails }),
+	step(then, `the command fails with <text>`, func(w *World) any { return w.commandFailsWith }),
+	step(then, `every command succeeded`, func(w *World) any { return w.everyCommandSucceeded }),
+	step(then, `within <minutes> minutes <command> succeeds`, func(w *World) any { return w.succeedsWithin }),
+	step(then, `the subscriber has received <message>`, func(w *World) any { return w.subscriberReceived }),
+	step(then, `within <minutes> minutes <message> published on <channel> reaches the subscriber`, func(w *World) any { return w.messageReachesSubscriber }),
+
+	// What the cache saw: sign-ins.
+	step(then, `every sign-in used the object ID as user name`, func(w *World) any { return w.everySignInUsedObjectID }),
+	step(then, `every sign-in used a token that the issuer gave to this application`, func(w *World) any { return w.everySignInUsedIssuedToken }),
+	step(then, `every sign-in used an access key`, func(w *World) any { return w.everySignInUsedAccessKey }),
+	step(then, `no sign-in was refused`, func(w *World) any { return w.noSignInRefused }),
+	step(then, `no sign-in succeeded`, func(w *World) any { return w.noSignInSucceeded }),
+	step(then, `a sign-in was refused because of the audience`, func(w *World) any { return w.refusedBecause(audienceReasons) }),
+	step(then, `a sign-in was refused because of the tenant`, func(w *World) any { return w.refusedBecause(tenantReasons) }),
+	step(then, `a sign-in was refused because no access policy is assigned`, func(w *World) any { return w.refusedBecause(unassignedReasons) }),
+	step(then, `a sign-in was refused because the user name is not the object ID`, func(w *World) any { return w.refusedBecause(usernameReasons) }),
+	step(then, `a sign-in was refused because access keys are disabled`, func(w *World) any { return w.refusedBecause(disabledKeyReasons) }),
+	step(then, `the client sent no token`, func(w *World) any { return w.sentNoToken }),
+	step(then, `no connection has sent AUTH more than once`, func(w *World) any { return w.noConnectionSentAuthTwice }),
+	step(then, `the client has signed in with at least <n> different tokens`, func(w *World) any { return w.signedInWithTokens }),
+	step(then, `the newest connection signed in with a token other than the first one`, func(w *World) any { return w.newestConnectionHasNewToken }),
+
+	// What the cache saw: connections.
+	step(then, `every connection used TLS 1.2 or higher`, func(w *World) any { return w.everyConnectionUsedTLS12 }),
+	step(then, `every connection spoke <protocol>`, func(w *World) any { return w.everyConnectionSpoke }),
+	step(then, `every connection that the client kept has sent AUTH with a newer token before the old one expired`, func(w *World) any { return w.everyConnectionRenewed }),
+	step(then, `every connection that the client kept has sent AUTH with a newer token at least <minutes> minutes before the old one expired`, func(w *World) any { return w.everyConnectionRenewedBefore }),
+	step(then, `every one of the <n> connections that the client kept has sent AUTH with a newer token at least <minutes> minutes before the old one expired`, func(w *World) any { return w.everyOneRenewedBefore }),
+	step(then, `no connection was closed by the cache`, func(w *World) any { return w.noConnectionClosedByCache }),
+	step(then, `no connection was closed because its token expired`, func(w *World) any { return w.noConnectionExpired }),
+	step(then, `the cache has closed every connection because its token expired`, func(w *World) any { return w.everyConnectionExpired }),
+	step(then, `every connection of the client was closed because access keys changed`, func(w *World) any { return w.everyConnectionCutByKeys }),
+	step(then, `the cache has denied <command>`, func(w *World) any { return w.cacheDenied }),
+
+	// What the issuer saw.
+	step(then, `every token was asked for with the scope <scope> or <scope>`, func(w *World) any { return w.everyTokenAskedWithScope }),
+	step(then, `the issuer was asked for a token at most <n> times`, func(w *World) any { return w.tokenRequestsAtMost }),
+	step(then, `the issuer has failed <n> token request<s>`, func(w *World) any { return w.issuerHasFailed }),
+}

@@ -1,0 +1,85 @@
+package scenarios
+
+import (
+	"fmt"
+
+	"github.com/entracache/entracache/fakeentra"
+)
+
+// runs is for a command that is to succeed; triesToRun is for one that may fail. The difference keeps a failure in the middle of a
+// scenario from being hidden by what follows.
+func (w *World) runs(command string) error {
+	if err := w.triesToRun(command); err != nil {
+		return err
+	}
+	return w.commandSucceeds()
+}
+
+func (w *World) triesToRun(command string) error {
+	var err error
+	w.last, err = w.doLine(command)
+	return err
+}
+
+// runsEvery collects the outcomes for "every command succeeded"; one failure does not end it, as an application goes on too.
+func (w *World) runsEvery(interval, duration int) error {
+	end := w.clock.Now().Add(w.wall(duration))
+	for next := w.clock.Now(); next.Before(end); next = next.Add(w.wall(interval)) {
+		if err := w.wait(next.Sub(w.clock.Now())); err != nil {
+			return err
+		}
+		o, err := w.doLine("PING")
+		if err != nil {
+			return err
+		}
+		w.results = append(w.results, o)
+	}
+	return w.wait(end.Sub(w.clock.Now()))
+}
+
+func (w *World) timePasses(minutes int) error { return w.wait(w.wall(minutes)) }
+
+func (w *World) published(message, channel string) error {
+	_, err := w.cache.Do("PUBLISH", channel, message)
+	return err
+}
+
+func (w *World) cacheReboots() error { return w.cache.Reboot() }
+
+func (w *World) accessKeysDisabled() error { return w.cache.DisableAccessKeys() }
+
+func (w *World) issuerFailsOnce(status int) error {
+	w.entra.Fail(fakeentra.Fault{Endpoint: fakeentra.EndpointToken, Status: status, Times: 1})
+	return nil
+}
+
+func (w *World) issuerGoesDown() error {
+	w.entra.SetOutage(true)
+	return nil
+}
+
+func (w *World) issuerIsBack() error {
+	w.entra.SetOutage(false)
+	return nil
+}
+
+// pollDivisor is how often an application tries again within the time that a step gives a client to come back.
+const pollDivisor = 40
+
+func (w *World) succeedsWithin(minutes int, command string) error {
+	deadline := w.clock.Now().Add(w.grace(minutes))
+	for {
+		if err := w.triesToRun(command); err != nil {
+			return err
+		}
+		if w.last.err == nil {
+			return nil
+		}
+		if w.clock.Now().After(deadline) {
+			return expect(fmt.Sprintf("%s to succeed within %d minutes", command, minutes), "%s", w.last)
+		}
+		if err := w.wait(w.grace(minutes) / pollDivisor); err != nil {
+			return err
+		}
+	}
+}
