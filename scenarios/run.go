@@ -66,7 +66,7 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			r := run.one(ctx, j.scenario, j.subject, j.name)
+			r := run.one(ctx, j.scenario, j.subject, j.name, parallel == 1 || len(scenarios) == 1)
 			out.Result(r)
 			mu.Lock()
 			defer mu.Unlock()
@@ -80,7 +80,7 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 }
 
 // one plays one scenario against one subject.
-func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client string) report.Result {
+func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client string, alone bool) report.Result {
 	r := report.Result{Driver: subject.Name, Scenario: s.ID}
 	if run.Again != nil {
 		r.Again = run.Again(subject.Name, s.ID)
@@ -104,6 +104,7 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	playCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	w := newWorld(playCtx, run.Lane, s, subject.Driver, client)
+	w.alone = alone
 	failed := play(w)
 	r.Duration = w.clock.Since(w.start)
 	run.judge(&r, s, failed, playCtx, limit)

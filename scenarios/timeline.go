@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -20,9 +19,6 @@ type note struct {
 
 // longestNote keeps a timeline readable; an INFO reply has hundreds of lines.
 const longestNote = 200
-
-// otherClient is how a driver that follows the guide begins a line on stderr: with the client's name.
-var otherClient = regexp.MustCompile(`^c-\d+:`)
 
 func (w *World) note(source, text string) {
 	if runes := []rune(strings.ReplaceAll(text, "\n", " ")); len(runes) > longestNote {
@@ -70,10 +66,11 @@ func (w *World) timeline() []report.Entry {
 		add(n.at, n.source, n.text)
 	}
 	w.mu.Unlock()
-	// The process is shared by all scenarios: a line that begins with another client's name is not ours.
+	// The process is shared by all scenarios: among several, only a line that begins with our client's name is surely ours.
 	end := w.clock.Now()
 	for _, line := range w.driver.Stderr() {
-		if !line.Time.Before(w.start) && !line.Time.After(end) && !(otherClient.MatchString(line.Text) && !strings.HasPrefix(line.Text, w.client+":")) {
+		ours := w.alone || strings.HasPrefix(line.Text, w.client+":")
+		if ours && !line.Time.Before(w.start) && !line.Time.After(end) {
 			add(line.Time, "stderr", line.Text)
 		}
 	}

@@ -142,7 +142,7 @@ var vocabulary = []StepDefinition{
 	step(then, `every one of the <n> connections that the client kept has sent AUTH with a newer token at least <minutes> minutes before the old one expired`, func(w *World) any { return w.everyOneRenewedBefore }),
 	step(then, `no connection was closed by the cache`, func(w *World) any { return w.noConnectionClosedByCache }),
 	step(then, `no connection was closed because its token expired`, func(w *World) any { return w.noConnectionExpired }),
-	step(then, `the cache has closed every connection because its token expired`, func(w *World) any { return w.everyConnectionExpired }),
+	step(then, `every connection that was open has ended`, func(w *World) any { return w.everyConnectionEnded }),
 	step(then, `every connection of the client was closed because access keys changed`, func(w *World) any { return w.everyConnectionCutByKeys }),
 	step(then, `the cache has denied <command>`, func(w *World) any { return w.cacheDenied }),
 

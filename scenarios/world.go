@@ -40,6 +40,7 @@ type World struct {
 	scenario *Scenario
 	driver   *driver.Driver
 	client   string // the client's name in the driver's process
+	alone    bool   // no other scenario plays against the driver
 	start    time.Time
 
 	entra   *fakeentra.Server

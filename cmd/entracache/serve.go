@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,46 +30,29 @@ const (
 )
 
 type serveCmd struct {
-	Config        kong.ConfigFlag   `help:"YAML file whose keys are the names of these flags. Flags and the environment win over it." placeholder:"FILE"`
+	Config        string            `help:"YAML file whose keys are the names of these flags. Flags and the environment win over it." placeholder:"FILE"`
 	CacheAddr     string            `help:"Address of the cache's TLS port; port 0 is any free one." default:"127.0.0.1:6380" placeholder:"HOST:PORT"`
 	PlainAddr     string            `help:"Address of the cache's port without TLS. Off by default, as in the service." placeholder:"HOST:PORT"`
 	EntraAddr     string            `help:"Address of the issuer." default:"127.0.0.1:8443" placeholder:"HOST:PORT"`
 	Issuer        string            `help:"Trust this issuer instead of serving one, such as https://login.microsoftonline.com/TENANT." placeholder:"URL"`
-	IssuerCA      string            `help:"PEM file with the CA of --issuer, where the system does not trust it." type:"existingfile" placeholder:"FILE" name:"issuer-ca"`
+	IssuerCA      string            `help:"PEM file with the CA of --issuer, where the system does not trust it." placeholder:"FILE" name:"issuer-ca"`
 	Profile       string            `help:"Which service the cache imitates: azure-cache-6.0." default:"azure-cache-6.0" enum:"azure-cache-6.0" placeholder:"NAME"`
 	TLSDir        string            `help:"Folder for ca.pem, server.pem and server-key.pem: used if they are there, made if not. Default: a folder that is removed at the end." placeholder:"DIR" name:"tls-dir"`
-	Name          []string          `help:"Further host name or IP address for the certificate, besides localhost, 127.0.0.1 and ::1." placeholder:"HOST"`
+	Name          []string          `help:"Further host name or IP address for the certificate, besides localhost, 127.0.0.1, ::1 and the addresses given here." placeholder:"HOST"`
 	TokenLifetime time.Duration     `help:"How long the issuer's tokens live." default:"60m" placeholder:"DURATION"`
 	Assign        map[string]string `help:"Assign an access policy (Data Owner, Data Contributor, Data Reader) to an object ID. The seed's service principal has Data Owner." placeholder:"OBJECTID=POLICY"`
-	ReadyFile     string            `help:"Write the ready line to this file, too." placeholder:"PATH"`
+	ReadyFile     string            `help:"Write the ready line to this file, too. It is removed at the end." placeholder:"PATH"`
 }
 
-// ready is the line that serve prints on stdout once both fakes answer.
-type ready struct {
-	Event   string      `json:"event"`
-	Cache   readyCache  `json:"cache"`
-	Entra   *readyEntra `json:"entra,omitempty"` // absent with --issuer
-	CAFile  string      `json:"ca_file"`
-	Version string      `json:"version"`
-}
-
-type readyCache struct {
-	Host      string `json:"host"`
-	Port      int    `json:"port"`
-	PlainPort int    `json:"plain_port,omitempty"`
-}
-
-type readyEntra struct {
-	Authority    string `json:"authority"`
-	TenantID     string `json:"tenant_id"`
-	ClientID     string `json:"client_id"`
-	ClientSecret string `json:"client_secret"`
-	ObjectID     string `json:"object_id"`
-}
+// BeforeResolve is called once the command line has been read, and before the configuration file is asked for the rest.
+func (c *serveCmd) BeforeResolve(app *kong.Kong, ctx *kong.Context) error { return useConfig(app, ctx) }
 
 func (c *serveCmd) Run(ctx context.Context, std streams) error {
-	assignments, err := c.assignments()
+	assignments, err := c.check()
 	if err != nil {
+		return usageError(err)
+	}
+	if err := c.removeReadyFile(); err != nil {
 		return usageError(err)
 	}
 	dir, cleanUp, err := c.tlsDir()
@@ -75,32 +60,30 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		return usageError(err)
 	}
 	defer cleanUp()
-	cert, caPEM, caFile, err := certificateIn(dir, c.Name)
+	certificate, err := certificateIn(dir, c.names())
 	if err != nil {
 		return usageError(err)
 	}
-	line := ready{Event: "ready", CAFile: caFile, Version: version()}
+	line := ready{Event: "ready", CAFile: certificate.caFile, Version: version()}
 
 	options := []fakeserver.Option{
-		fakeserver.WithAddr(c.CacheAddr), fakeserver.WithCertificate(cert, caPEM), fakeserver.WithProfile(fakeserver.Profile(c.Profile)),
-	}
-	if c.PlainAddr != "" {
-		options = append(options, fakeserver.WithPlainAddr(c.PlainAddr))
+		fakeserver.WithAddr(c.CacheAddr), fakeserver.WithPlainAddr(c.PlainAddr),
+		fakeserver.WithCertificate(certificate.server, certificate.caPEM), fakeserver.WithProfile(fakeserver.Profile(c.Profile)),
 	}
 	if c.Issuer != "" {
 		options = append(options, fakeserver.WithIssuer(c.Issuer))
 		if c.IssuerCA != "" {
 			pem, err := os.ReadFile(c.IssuerCA)
 			if err != nil {
-				return usageError(err)
+				return usageError(fmt.Errorf("--issuer-ca %s: %w", c.IssuerCA, withoutPath(err)))
 			}
 			options = append(options, fakeserver.WithIssuerCA(pem))
 		}
 	} else {
-		entra, err := fakeentra.Start(fakeentra.WithAddr(c.EntraAddr), fakeentra.WithCertificate(cert, caPEM),
+		entra, err := fakeentra.Start(fakeentra.WithAddr(c.EntraAddr), fakeentra.WithCertificate(certificate.server, certificate.caPEM),
 			fakeentra.WithTenant(seedTenantID), fakeentra.WithTokenLifetime(c.TokenLifetime))
 		if err != nil {
-			return usageError(fmt.Errorf("the issuer cannot start: %w", err))
+			return usageError(startError("--entra-addr", err))
 		}
 		defer entra.Close()
 		app, err := entra.AddApp("seed", fakeentra.WithClientID(seedClientID), fakeentra.WithObjectID(seedObjectID), fakeentra.WithClientSecret(seedClientSecret))
@@ -115,21 +98,97 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	}
 	cache, err := fakeserver.Start(options...)
 	if err != nil {
-		return usageError(fmt.Errorf("the cache cannot start: %w", err))
+		flags := "--cache-addr"
+		if c.PlainAddr != "" {
+			flags += " or --plain-addr"
+		}
+		return usageError(startError(flags, err))
 	}
 	defer cache.Close()
 	for objectID, policy := range assignments {
 		if err := cache.Assign(objectID, policy); err != nil {
-			return usageError(err)
+			return usageError(fmt.Errorf("--assign: %w", err))
 		}
 	}
-	line.Cache = readyCache{Host: cache.Host(), Port: cache.Port(), PlainPort: portOf(cache.PlainAddr())}
+	line.Cache = readyCache{Host: reachable(cache.Host()), Port: cache.Port(), PlainPort: portOf(cache.PlainAddr())}
 	if err := c.announce(std.out, line); err != nil {
 		return err
 	}
+	defer c.removeReadyFile() //nolint:errcheck // somebody else's file is none of ours
 	fmt.Fprintf(std.err, "entracache: fake cache on %s, for tests only; interrupt to stop\n", cache.Addr())
 	<-ctx.Done()
 	return nil
+}
+
+// check looks at every value before anything is started or written.
+func (c *serveCmd) check() (map[string]fakeserver.Policy, error) {
+	for _, f := range []struct{ flag, addr string }{{"--cache-addr", c.CacheAddr}, {"--plain-addr", c.PlainAddr}, {"--entra-addr", c.EntraAddr}} {
+		if f.addr == "" && f.flag == "--plain-addr" {
+			continue
+		}
+		if _, _, err := splitAddr(f.flag, f.addr); err != nil {
+			return nil, err
+		}
+	}
+	if c.TokenLifetime < time.Second {
+		return nil, fmt.Errorf("--token-lifetime %s: expected at least 1s; the times in a token are whole seconds", c.TokenLifetime)
+	}
+	if c.IssuerCA != "" && c.Issuer == "" {
+		return nil, fmt.Errorf("--issuer-ca %s: expected only together with --issuer", c.IssuerCA)
+	}
+	return c.assignments()
+}
+
+func (c *serveCmd) assignments() (map[string]fakeserver.Policy, error) {
+	policies := []fakeserver.Policy{fakeserver.DataOwner, fakeserver.DataContributor, fakeserver.DataReader}
+	list := map[string]fakeserver.Policy{}
+	for objectID, name := range c.Assign {
+		// The parser alone also takes braces and URNs, which no token has.
+		if _, err := uuid.Parse(objectID); err != nil || len(objectID) != len(seedObjectID) {
+			return nil, fmt.Errorf("--assign %s=%s: %q is not an object ID: expected a GUID such as %s", objectID, name, objectID, seedObjectID)
+		}
+		i := slices.IndexFunc(policies, func(p fakeserver.Policy) bool { return p.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("--assign %s=%s: unknown access policy %q: expected Data Owner, Data Contributor or Data Reader", objectID, name, name)
+		}
+		key := strings.ToLower(objectID)
+		if _, ok := list[key]; ok {
+			return nil, fmt.Errorf("--assign %s=%s: the object ID is given more than once", objectID, name)
+		}
+		list[key] = policies[i]
+	}
+	return list, nil
+}
+
+// names are what the certificate is made out to, besides the names of the loopback interface: where a flag gives an address to
+// listen on, clients will use it.
+func (c *serveCmd) names() []string {
+	names := slices.Clone(c.Name)
+	for _, addr := range []string{c.CacheAddr, c.EntraAddr} {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil || host == "" {
+			continue
+		}
+		hosts := []string{host}
+		if ip, err := net.ResolveIPAddr("ip", host); err == nil {
+			hosts = append(hosts, ip.String())
+		}
+		for _, h := range hosts {
+			if ip := net.ParseIP(h); h != "localhost" && (ip == nil || !ip.IsUnspecified() && !ip.IsLoopback()) && !slices.Contains(names, h) {
+				names = append(names, h)
+			}
+		}
+	}
+	return names
+}
+
+// startError is the one line that matters of a fake that did not start.
+func startError(flags string, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return fmt.Errorf("%w; choose another address with %s, or port 0 for any free one", op, flags)
+	}
+	return err
 }
 
 func (c *serveCmd) announce(w io.Writer, line ready) error {
@@ -142,7 +201,7 @@ func (c *serveCmd) announce(w io.Writer, line ready) error {
 		// Whoever waits for the file must never see half of it.
 		tmp := c.ReadyFile + ".tmp"
 		if err := os.WriteFile(tmp, text, 0o600); err != nil {
-			return usageError(fmt.Errorf("--ready-file: %w", err))
+			return usageError(fmt.Errorf("--ready-file %s: %w", c.ReadyFile, withoutPath(err)))
 		}
 		if err := os.Rename(tmp, c.ReadyFile); err != nil {
 			return usageError(fmt.Errorf("--ready-file: %w", err))
@@ -152,30 +211,33 @@ func (c *serveCmd) announce(w io.Writer, line ready) error {
 	return err
 }
 
-func (c *serveCmd) assignments() (map[string]fakeserver.Policy, error) {
-	known := []fakeserver.Policy{fakeserver.DataOwner, fakeserver.DataContributor, fakeserver.DataReader}
-	list := map[string]fakeserver.Policy{}
-	for objectID, name := range c.Assign {
-		if _, err := uuid.Parse(objectID); err != nil {
-			return nil, fmt.Errorf("--assign %s=%s: %q is not an object ID: expected a GUID such as %s", objectID, name, objectID, seedObjectID)
-		}
-		found := false
-		for _, p := range known {
-			if p.Name == name {
-				list[strings.ToLower(objectID)], found = p, true
-			}
-		}
-		if !found {
-			return nil, fmt.Errorf("--assign %s=%s: unknown access policy %q: expected Data Owner, Data Contributor or Data Reader", objectID, name, name)
-		}
+// removeReadyFile removes the file of an earlier run: whoever waits for it would take it for ours. A file that is something else
+// stays where it is and is an error. An empty one may be there, as mktemp makes it.
+func (c *serveCmd) removeReadyFile() error {
+	if c.ReadyFile == "" {
+		return nil
 	}
-	return list, nil
+	text, err := os.ReadFile(c.ReadyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("--ready-file %s: %w", c.ReadyFile, withoutPath(err))
+	}
+	var old ready
+	if len(text) > 0 && (json.Unmarshal(text, &old) != nil || old.Event != "ready") {
+		return fmt.Errorf("--ready-file %s: there is a file that is not a ready line of ours; remove it or name another", c.ReadyFile)
+	}
+	if err := os.Remove(c.ReadyFile); err != nil {
+		return fmt.Errorf("--ready-file %s: %w", c.ReadyFile, withoutPath(err))
+	}
+	return nil
 }
 
 func (c *serveCmd) tlsDir() (dir string, cleanUp func(), err error) {
 	if c.TLSDir != "" {
 		if err := os.MkdirAll(c.TLSDir, 0o755); err != nil {
-			return "", nil, fmt.Errorf("--tls-dir: %w", err)
+			return "", nil, fmt.Errorf("--tls-dir %s: %w", c.TLSDir, withoutPath(err))
 		}
 		dir, err := filepath.Abs(c.TLSDir)
 		return dir, func() {}, err
@@ -188,15 +250,9 @@ func (c *serveCmd) tlsDir() (dir string, cleanUp func(), err error) {
 }
 
 func portOf(addr string) int {
-	if addr == "" {
-		return 0
-	}
-	tcp, err := net.ResolveTCPAddr("tcp", addr)
+	_, port, err := splitAddr("", addr)
 	if err != nil {
 		return 0
 	}
-	return tcp.Port
+	return port
 }
-
-// errNoPair says how to name a running pair.
-var errNoPair = errors.New("which pair? Give --ready-file with the file that `entracache serve --ready-file` wrote, or the addresses as flags")

@@ -14,9 +14,11 @@ func (c *tokenCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return usageError(err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
 	token, err := pair.signIn(ctx)
 	if err != nil {
-		return nonconformant(err)
+		return err
 	}
 	_, err = fmt.Fprintln(std.out, token)
 	return err

@@ -288,7 +288,17 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 		}
 		target, known = item.config.Target(prepared), item.config.KnownFailures
 	}
-	d, err := driver.Start(ctx, target, driver.Options{Harness: "entracache " + version(), Env: driver.Environment(bundle)})
+	stderr, err := c.stderrFile(item.name)
+	if err != nil {
+		row.Broken = err.Error()
+		return nil, row
+	}
+	d, err := driver.Start(ctx, target, driver.Options{
+		Harness: "entracache " + version(), Env: driver.Environment(bundle),
+		OnStderr: func(line driver.StderrLine) {
+			fmt.Fprintf(stderr, "%s %s\n", line.Time.UTC().Format("15:04:05.000"), line.Text)
+		},
+	})
 	if err == nil {
 		if err = d.LiarProbe(ctx); err != nil {
 			_ = d.Stop() // it lied: how it ends does not matter any more
@@ -302,6 +312,15 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 	row.Info, row.Capabilities = d.Hello().Driver, d.Hello().Capabilities
 	say("%s: %s %s is ready", item.name, d.Library().Name, d.Library().Version)
 	return &scenarios.Subject{Name: item.name, Driver: d, Known: known}, row
+}
+
+// stderrFile keeps all that a driver says on stderr; a timeline shows only what is surely about its scenario.
+func (c *verifyCmd) stderrFile(name string) (*os.File, error) {
+	dir := filepath.Join(c.Out, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	return os.Create(filepath.Join(dir, "stderr.txt"))
 }
 
 // stale finds lines of known_failures.txt that say nothing. A filtered run cannot tell.

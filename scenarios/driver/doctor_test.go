@@ -3,13 +3,13 @@ package driver
 import (
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/entracache/entracache/scenarios/protocol"
 )
@@ -17,7 +17,7 @@ import (
 func examine(t *testing.T, target Target, open func(string) protocol.Request) map[string]Check {
 	t.Helper()
 	checks, err := Doctor(bound(t, 60*time.Second), target, DoctorOptions{
-		Start: Options{Grace: 300 * time.Millisecond}, Open: open, Patience: 2 * time.Second,
+		Start: Options{Grace: time.Second}, Open: open, Patience: 4 * time.Second,
 	})
 	require.NoError(t, err)
 	byName := map[string]Check{}
@@ -71,25 +71,29 @@ func TestDoctorFindsEachBadHabit(t *testing.T) {
 	swallow := func(want func(protocol.Request) bool) func(*stub) {
 		return func(s *stub) { s.hook = func(_ *session, r protocol.Request) bool { return want(r) } }
 	}
-	for name, test := range map[string]struct {
-		stub  *stub
-		rules []string // beginnings of the names of those that fail
-		why   string
-	}{
-		"liar":          {mutate(func(s *stub) { s.liar = true }), []string{"answers unsupported to an unknown op", "answers unsupported to an unknown credential"}, "answered ok"},
-		"any protocol":  {mutate(func(s *stub) { s.anyProtocol = true }), []string{"refuses another protocol"}, "answered ok; expected an error of kind unsupported"},
-		"serial":        {mutate(func(s *stub) { s.serial = true }), []string{"answers others while", "does not let a blocking"}, ""},
-		"short lines":   {mutate(func(s *stub) { s.limit = 64 << 10 }), []string{"reads lines of up to 1 MiB"}, "token too long"},
-		"forgetful":     {mutate(func(s *stub) { s.forgetful = true }), []string{"answers closed for", "ignores members", "reads lines", "forgets a closed"}, ""},
-		"stubborn":      {mutate(func(s *stub) { s.stubborn = true }), []string{"ends with status 0 after", "ends when its standard input"}, ""},
-		"exit code":     {mutate(func(s *stub) { s.exitCode = errors.New("3") }), []string{"ends with status 0 after", "ends when its standard input"}, "where 0 was expected"},
-		"no version":    {mutate(func(s *stub) { s.versions = "unknown" }), []string{"names its library's version"}, `"unknown", which is none`},
-		"no credential": {mutate(func(s *stub) { s.capabilities = []protocol.Capability{protocol.CapRESP2} }), []string{"can sign in"}, ""},
-		"untyped error": {mutate(answer(protocol.OpCommand, func(r protocol.Request) []byte {
+	type habit struct {
+		stub   *stub
+		cache  bool     // runs the checks with a cache too
+		rules  []string // beginnings of the names of those that fail
+		why    string
+		checks []Check
+		err    error
+	}
+	tests := map[string]*habit{
+		"liar":          {stub: mutate(func(s *stub) { s.liar = true }), rules: []string{"answers unsupported to an unknown op", "answers unsupported to an unknown credential"}, why: "answered ok"},
+		"any protocol":  {stub: mutate(func(s *stub) { s.anyProtocol = true }), rules: []string{"refuses another protocol"}, why: "answered ok; expected an error of kind unsupported"},
+		"serial":        {stub: mutate(func(s *stub) { s.serial = true }), cache: true, rules: []string{"answers others while", "does not let a blocking"}},
+		"short lines":   {stub: mutate(func(s *stub) { s.limit = 64 << 10 }), rules: []string{"reads lines of up to 1 MiB"}, why: "token too long"},
+		"forgetful":     {stub: mutate(func(s *stub) { s.forgetful = true }), cache: true, rules: []string{"answers closed for", "ignores members", "reads lines", "forgets a closed"}},
+		"stubborn":      {stub: mutate(func(s *stub) { s.stubborn = true }), rules: []string{"ends with status 0 after", "ends when its standard input"}},
+		"exit code":     {stub: mutate(func(s *stub) { s.exitCode = errors.New("3") }), rules: []string{"ends with status 0 after", "ends when its standard input"}, why: "where 0 was expected"},
+		"no version":    {stub: mutate(func(s *stub) { s.versions = "unknown" }), rules: []string{"names its library's version"}, why: `"unknown", which is none`},
+		"no credential": {stub: mutate(func(s *stub) { s.capabilities = []protocol.Capability{protocol.CapRESP2} }), rules: []string{"can sign in"}},
+		"untyped error": {cache: true, stub: mutate(answer(protocol.OpCommand, func(r protocol.Request) []byte {
 			line, _ := protocol.EncodeReply(r.Op, protocol.Reply{ID: r.ID, Error: &protocol.Error{Kind: protocol.KindClosed, Message: "ERR"}})
 			return line
-		})), []string{"opens a client and runs", "reports a server's error", "does not let a blocking", "delivers published"}, ""},
-		"quiet channel": {mutate(func(s *stub) {
+		})), rules: []string{"opens a client and runs", "reports a server's error", "does not let a blocking", "delivers published"}},
+		"quiet channel": {cache: true, stub: mutate(func(s *stub) {
 			s.hook = func(run *session, r protocol.Request) bool { // takes the subscription but never delivers
 				if r.Op == protocol.OpSubscribe && r.Client != "nobody" {
 					run.answer(r, protocol.Reply{OK: true})
@@ -97,19 +101,28 @@ func TestDoctorFindsEachBadHabit(t *testing.T) {
 				}
 				return false
 			}
-		}), []string{"delivers published"}, "no message event"},
-		"no subscribe": {mutate(swallow(func(r protocol.Request) bool { return r.Op == protocol.OpSubscribe && r.Client != "nobody" })), []string{"delivers published"}, "did not answer subscribe"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var failed []string
-			var open func(string) protocol.Request
-			for _, rule := range test.rules {
-				if slices.ContainsFunc([]string{"does not let", "delivers", "forgets"}, func(begin string) bool { return strings.HasPrefix(rule, begin) }) {
-					open = accessKeyOpen // the checks with a cache take longer
-				}
+		}), rules: []string{"delivers published"}, why: "no message event"},
+		"no subscribe": {cache: true, stub: mutate(swallow(func(r protocol.Request) bool { return r.Op == protocol.OpSubscribe && r.Client != "nobody" })), rules: []string{"delivers published"}, why: "did not answer subscribe"},
+	}
+	// They spend most of their time waiting, so several run at once, however few processors there are.
+	var group errgroup.Group
+	group.SetLimit(5)
+	for _, test := range tests {
+		group.Go(func() error {
+			options := DoctorOptions{Start: Options{Grace: time.Second}, Patience: 4 * time.Second}
+			if test.cache {
+				options.Open = accessKeyOpen
 			}
-			for _, check := range examine(t, test.stub.target(), open) {
+			test.checks, test.err = Doctor(bound(t, 60*time.Second), test.stub.target(), options)
+			return nil // each subtest looks at its own error
+		})
+	}
+	_ = group.Wait()
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, test.err)
+			var failed []string
+			for _, check := range test.checks {
 				if check.State != CheckFailed {
 					continue
 				}

@@ -7,11 +7,21 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/entracache/entracache/scenarios/protocol"
 )
 
-// symbols are what the matrix shows for a status; the legend explains those that occur.
+// pageWidth is where the place of a failure ends, unless what stands before it is too long.
+const pageWidth = 107
+
+// symbols and words are what the matrix shows for a status; the legend explains those that occur.
 var symbols = map[Status]string{
 	Pass: "✓", Fail: "✗", Warn: "!", XFail: "x", XPass: "?", Skip: "–", Error: "E", HarnessError: "H", Timeout: "T", NotRun: ".",
+}
+
+var words = map[Status]string{
+	Pass: "pass", Fail: "FAIL", Warn: "warn", XFail: "known", XPass: "XPASS", Skip: "skip", Error: "ERROR", HarnessError: "HARNESS",
+	Timeout: "TIMEOUT", NotRun: "not run",
 }
 
 var legend = map[Status]string{
@@ -33,7 +43,17 @@ func (r *Report) WriteMatrix(w io.Writer) error {
 type column struct{ name, version string }
 
 func (c column) width() int {
-	return max(utf8.RuneCountInString(c.name), utf8.RuneCountInString(c.version))
+	return max(utf8.RuneCountInString(c.name), utf8.RuneCountInString(c.version), len(Nonconformant))
+}
+
+// measured is the cell of an INFO that was not met: nothing was asked, so nothing was missed.
+const measured = "i measured"
+
+func cell(s Scenario, status Status) string {
+	if s.Level == Info && status == Warn {
+		return measured
+	}
+	return symbols[status] + " " + words[status]
 }
 
 type matrix struct {
@@ -46,14 +66,17 @@ func (m *matrix) write(w io.Writer) error {
 	for _, s := range m.report.Scenarios {
 		left = max(left, len(s.ID))
 	}
-	left += 2 + len("SHOULD")
+	left += 1 + len("SHOULD")
+	for _, text := range legend { // the totals stand in the same column
+		left = max(left, len("✗ HARNESS  ")-len("✗")+1+utf8.RuneCountInString(text))
+	}
 	var b strings.Builder
 	row := func(head string, cells func(i int) string) {
-		b.WriteString(pad(head, left))
+		line := pad(head, left)
 		for i, c := range m.columns {
-			b.WriteString("  " + pad(cells(i), c.width()))
+			line += "  " + pad(cells(i), c.width())
 		}
-		b.WriteString("\n")
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	row("", func(i int) string { return m.columns[i].name })
 	row("", func(i int) string { return m.columns[i].version })
@@ -65,15 +88,15 @@ func (m *matrix) write(w io.Writer) error {
 		}
 		row(fmt.Sprintf("%s %s", pad(string(s.Level), len("SHOULD")), s.ID), func(i int) string {
 			if x, ok := m.report.Result(m.columns[i].name, s.ID); ok {
-				return symbols[x.Status]
+				return cell(s, x.Status)
 			}
-			return ""
+			return cell(s, NotRun)
 		})
 	}
 	b.WriteString("\n")
 	m.totals(row)
 	m.notes(&b)
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, protocol.Redact(b.String()))
 	return err
 }
 
@@ -84,18 +107,17 @@ func (m *matrix) totals(row func(string, func(int) string)) {
 	}
 	for _, s := range Statuses {
 		if slices.ContainsFunc(summaries, func(sum Summary) bool { return sum.Counts[s] > 0 }) {
-			row(fmt.Sprintf("%s  %s", symbols[s], legend[s]), func(i int) string { return fmt.Sprint(summaries[i].Counts[s]) })
+			row(fmt.Sprintf("%s %s  %s", symbols[s], pad(words[s], len("HARNESS")), legend[s]), func(i int) string { return fmt.Sprint(summaries[i].Counts[s]) })
 		}
 	}
-	for i, c := range m.columns {
-		if summaries[i].Total > 0 {
-			m.columns[i].version = string(summaries[i].Conformance)
-		} else {
-			m.columns[i].version = "not run"
+	passed := func(i int) string { return fmt.Sprintf("%d/%d", summaries[i].Counts[Pass], len(m.report.Scenarios)) }
+	row("passed", passed)
+	row("conformance", func(i int) string {
+		if summaries[i].Total == 0 {
+			return "not run"
 		}
-		m.columns[i].name = c.name
-	}
-	row("conformance", func(i int) string { return m.columns[i].version })
+		return string(summaries[i].Conformance)
+	})
 }
 
 func (m *matrix) notes(b *strings.Builder) {
@@ -182,17 +204,20 @@ func (r *Report) WriteFailure(w io.Writer, x Result) error {
 
 func writeFailure(w io.Writer, x Result, s Scenario, version string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s %s %s   %s   %s   %s", symbols[x.Status], x.Driver, version, x.Scenario, s.Level, s.Location)
-	if x.Status.Broken() {
-		fmt.Fprintf(&b, "   %s", legend[x.Status])
+	head := fmt.Sprintf("%s %s   %s   %s", symbols[x.Status], strings.TrimSpace(x.Driver+" "+version), x.Scenario, s.Level)
+	if x.Status != Fail {
+		head += "   " + legend[x.Status]
 	}
-	b.WriteString("\n")
+	gap := max(len("   "), pageWidth-utf8.RuneCountInString(head)-utf8.RuneCountInString(s.Location))
+	fmt.Fprintf(&b, "\n%s%s%s\n", head, strings.Repeat(" ", gap), s.Location)
 	line := func(label, text string) {
 		if text != "" {
-			fmt.Fprintf(&b, "  %-9s %s\n", label, text)
+			fmt.Fprintf(&b, "  %-9s %s\n", label, oneLine(text))
 		}
 	}
-	line("asked", fmt.Sprintf("%q", s.Sentence))
+	if s.Sentence != "" {
+		line("asked", `"`+s.Sentence+`"`)
+	}
 	line("reading", s.Reading)
 	if x.Step != "" {
 		line("step", fmt.Sprintf("%s (line %d)", x.Step, x.StepLine))
@@ -200,15 +225,15 @@ func writeFailure(w io.Writer, x Result, s Scenario, version string) error {
 	line("expected", x.Expected)
 	line("actual", x.Actual)
 	line("reason", x.Reason)
-	for i, e := range x.Timeline {
+	for i, entry := range timelineLines(x.Timeline) {
 		label := ""
 		if i == 0 {
 			label = "timeline"
 		}
-		fmt.Fprintf(&b, "  %-9s %-10s %-7s %s\n", label, "+"+FormatOffset(e.At), e.Source, e.Text)
+		fmt.Fprintf(&b, "  %-9s %s\n", label, entry)
 	}
 	line("artefacts", x.Artefact)
 	line("again", x.Again)
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, protocol.Redact(b.String()))
 	return err
 }

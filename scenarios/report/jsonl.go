@@ -9,6 +9,8 @@ import (
 	"io"
 	"maps"
 	"sync"
+
+	"github.com/entracache/entracache/scenarios/protocol"
 )
 
 // Writer writes a report line by line while the run goes on, so that what was finished survives whatever breaks. It may be
@@ -45,31 +47,42 @@ func (w *Writer) line(kind string, v any) {
 	}
 	b.Write(body[1:])
 	b.WriteByte('\n')
-	_, w.err = w.w.Write(b.Bytes())
+	_, w.err = io.WriteString(w.w, protocol.Redact(b.String()))
+}
+
+// accept adds what the caller is about to write, or remembers why it must not be written: a line that the reader would refuse.
+func (w *Writer) accept(kind string, err error) bool {
+	if err != nil && w.err == nil {
+		w.err = fmt.Errorf("write a %s line: %w", kind, err)
+	}
+	return err == nil
 }
 
 // Driver adds a driver.
 func (w *Writer) Driver(d Driver) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.report.Drivers = append(w.report.Drivers, d)
-	w.line("driver", d)
+	if w.accept("driver", w.report.addDriver(d)) {
+		w.line("driver", d)
+	}
 }
 
 // Scenario adds a scenario.
 func (w *Writer) Scenario(s Scenario) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.report.Scenarios = append(w.report.Scenarios, s)
-	w.line("scenario", s)
+	if w.accept("scenario", w.report.addScenario(s)) {
+		w.line("scenario", s)
+	}
 }
 
 // Result adds a result.
 func (w *Writer) Result(r Result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.report.Results = append(w.report.Results, r)
-	w.line("result", r)
+	if w.accept("result", w.report.addResult(r)) {
+		w.line("result", r)
+	}
 }
 
 // End writes the end line and returns the whole report. The error is the first that any write met.
@@ -124,6 +137,9 @@ func Read(r io.Reader) (*Report, error) {
 		return report, fmt.Errorf("the end line counts %d results %v, but there are %d %v: lines are missing or were added",
 			report.End.Results, report.End.Counts, len(report.Results), count(report.Results))
 	}
+	if have := report.ExitCode(); report.End.Exit != have {
+		return report, fmt.Errorf("the end line says exit %d, but its results make it %d", report.End.Exit, have)
+	}
 	return report, nil
 }
 
@@ -138,11 +154,11 @@ func (r *Report) add(line []byte, ended *bool) error {
 	case "run":
 		return json.Unmarshal(line, &r.Run)
 	case "driver":
-		return appendLine(&r.Drivers, line)
+		return addLine(line, r.addDriver)
 	case "scenario":
-		return appendLine(&r.Scenarios, line)
+		return addLine(line, r.addScenario)
 	case "result":
-		return appendLine(&r.Results, line)
+		return addLine(line, r.addResult)
 	case "end":
 		*ended = true
 		return json.Unmarshal(line, &r.End)
@@ -151,11 +167,10 @@ func (r *Report) add(line []byte, ended *bool) error {
 	}
 }
 
-func appendLine[T any](list *[]T, line []byte) error {
+func addLine[T any](line []byte, add func(T) error) error {
 	var v T
 	if err := json.Unmarshal(line, &v); err != nil {
 		return err
 	}
-	*list = append(*list, v)
-	return nil
+	return add(v)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/entracache/entracache/scenarios/protocol"
 )
 
 type junitSuites struct {
@@ -70,12 +72,11 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
-	enc := xml.NewEncoder(w)
-	enc.Indent("", "  ")
-	if err := enc.Encode(all); err != nil {
+	text, err := xml.MarshalIndent(all, "", "  ")
+	if err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, "\n")
+	_, err = io.WriteString(w, protocol.Redact(string(text))+"\n")
 	return err
 }
 
@@ -96,6 +97,13 @@ func (r *Report) junitSuite(d Driver, feature string) junitSuite {
 			suite.Properties = append(suite.Properties, junitProperty{l.Name, l.Version})
 		}
 		suite.Properties = append(suite.Properties, junitProperty{"runtime", d.Info.Runtime}, junitProperty{"os", d.Info.OS})
+	}
+	if len(d.Capabilities) > 0 {
+		names := make([]string, len(d.Capabilities))
+		for i, capability := range d.Capabilities {
+			names[i] = string(capability)
+		}
+		suite.Properties = append(suite.Properties, junitProperty{"capabilities", strings.Join(names, " ")})
 	}
 	suite.Properties = append(suite.Properties, junitProperty{"lane", r.Run.Lane}, junitProperty{"feature set", r.Run.FeatureSet})
 	seconds := 0.0

@@ -1,10 +1,14 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Entry is one thing that happened, seen by one party.
@@ -19,7 +23,7 @@ type Entry struct {
 // Merge sorts the entries by time; entries of the same time keep the order in which they are given.
 func Merge(entries []Entry) []Entry {
 	sorted := slices.Clone(entries)
-	slices.SortStableFunc(sorted, func(a, b Entry) int { return int(a.At - b.At) })
+	slices.SortStableFunc(sorted, func(a, b Entry) int { return cmp.Compare(a.At, b.At) })
 	return sorted
 }
 
@@ -35,10 +39,57 @@ func FormatOffset(d time.Duration) string {
 
 // WriteTimeline writes one line per entry.
 func WriteTimeline(w io.Writer, indent string, entries []Entry) error {
-	for _, e := range entries {
-		if _, err := fmt.Fprintf(w, "%s%-10s %-7s %s\n", indent, "+"+FormatOffset(e.At), e.Source, e.Text); err != nil {
+	for _, line := range timelineLines(entries) {
+		if _, err := fmt.Fprintf(w, "%s%s\n", indent, line); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// connection is how an entry of the cache begins: with the connection's number.
+var connection = regexp.MustCompile(`^([0-9]+) (.*)$`)
+
+// arrow stands in an entry before what came of it.
+const arrow = " → "
+
+// timelineLines sets the entries in columns, so that the eye can follow one connection, or the outcomes, downwards: the time,
+// the source, the number of the connection, what happened, and what came of it.
+func timelineLines(entries []Entry) []string {
+	type row struct{ at, source, conn, text, outcome string }
+	rows := make([]row, len(entries))
+	var at, source, conn, text int
+	for i, e := range entries {
+		sign := "+"
+		if e.At < 0 {
+			sign = "" // FormatOffset writes the minus
+		}
+		r := row{at: sign + FormatOffset(e.At), source: e.Source, text: oneLine(e.Text)}
+		if found := connection.FindStringSubmatch(r.text); found != nil {
+			r.conn, r.text = found[1], found[2]
+		}
+		if cut := strings.LastIndex(r.text, arrow); cut >= 0 {
+			r.text, r.outcome = r.text[:cut], r.text[cut:]
+			text = max(text, utf8.RuneCountInString(r.text))
+		}
+		at, source, conn = max(at, len(r.at)), max(source, len(r.source)), max(conn, len(r.conn))
+		rows[i] = r
+	}
+	lines := make([]string, len(rows))
+	for i, r := range rows {
+		line := pad(r.at, at) + " " + pad(r.source, source) + "  "
+		if conn > 0 {
+			line += strings.Repeat(" ", conn-len(r.conn)) + r.conn + " "
+		}
+		if r.outcome != "" {
+			r.text = pad(r.text, text)
+		}
+		lines[i] = strings.TrimRight(line+r.text+r.outcome, " ")
+	}
+	return lines
+}
+
+// oneLine keeps a text from breaking the table that it stands in.
+func oneLine(text string) string {
+	return strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\t", " ").Replace(text)
 }

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/redis/go-redis/v9/auth"
+)
+
+// The defaults of github.com/redis/go-redis-entraid. Its delays suit tokens that live for an hour, the least that Microsoft
+// Entra issues. For a token that lives shorter they shrink with it (see token.pace): what is left for retries is a share of the
+// token's life, so a fixed delay would spend all of it on waiting.
+const (
+	refreshRatio   = 0.7
+	maxAttempts    = 3
+	firstDelay     = time.Second
+	maxDelay       = 10 * time.Second
+	requestTimeout = 30 * time.Second
+
+	usualLifetime = time.Hour
+)
+
+// provider is what go-redis asks an application for: an auth.StreamingCredentialsProvider. It hands each connection the current
+// token when the connection signs in, gets a new one when 0.7 of the time that the current one had left is over, and announces
+// it to every connection, which then sends AUTH by itself. It is safe for concurrent use.
+type provider struct {
+	// newCredential makes the credential for one request. A credential is not kept, because azidentity has no switch for its
+	// cache, which gives out the old token until five minutes before its end: too late for a refresh at 0.7 of its life.
+	newCredential func() (azcore.TokenCredential, error)
+	scopes        []string
+	username      string // "": the token's object ID
+
+	ctx   context.Context
+	Close context.CancelFunc // ends the refreshing; after it no new token can be had
+
+	// requesting is held from a token request to the end of its announcement: connections that are opened together wait for one
+	// token, and tokens are announced in the order in which they were issued. A listener must not subscribe from within a call.
+	requesting sync.Mutex
+
+	mu        sync.Mutex // guards what follows; never held during a call of somebody else's code
+	current   *token
+	listeners map[auth.CredentialsListener]struct{}
+}
+
+// token is one access token as credentials. It does not change.
+type token struct {
+	auth.Credentials
+	expires  time.Time
+	lifetime time.Duration // what it had left when it was received; greater than 0
+}
+
+// tokenError says that no token could be had, so that the driver can tell this from errors of go-redis.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return "get a Microsoft Entra token: " + e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }
+
+func newProvider(newCredential func() (azcore.TokenCredential, error), scopes []string, username string) *provider {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &provider{
+		newCredential: newCredential, scopes: scopes, username: username, ctx: ctx, Close: cancel,
+		listeners: map[auth.CredentialsListener]struct{}{},
+	}
+}
+
+// Subscribe implements auth.StreamingCredentialsProvider. Without a token that is still valid it asks for one, once: go-redis
+// repeats a failed command, and with it the sign-in, as its own options say.
+func (p *provider) Subscribe(listener auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
+	if old := p.token(); old == nil || time.Until(old.expires) <= 0 {
+		if err := p.renew(old); err != nil {
+			return nil, nil, err
+		}
+	}
+
+	// One critical section for both, so that a new token is either in these credentials or announced to this listener, never both.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listeners[listener] = struct{}{}
+	unsubscribe := func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.listeners, listener)
+		return nil
+	}
+	return p.current, unsubscribe, nil
+}
+
+// renew replaces old and announces the new token. It does nothing when somebody else has replaced old in the meantime.
+func (p *provider) renew(old *token) error {
+	p.requesting.Lock()
+	defer p.requesting.Unlock()
+	if p.token() != old {
+		return nil
+	}
+	next, err := p.request(old)
+	if err != nil {
+		return &tokenError{err}
+	}
+
+	p.mu.Lock()
+	p.current = next
+	listeners := slices.Collect(maps.Keys(p.listeners))
+	p.mu.Unlock()
+	for _, l := range listeners {
+		l.OnNext(next)
+	}
+	if old == nil {
+		go p.refresh()
+	}
+	return nil
+}
+
+// request gets one token from Microsoft Entra.
+func (p *provider) request(old *token) (*token, error) {
+	timeout := requestTimeout
+	if old != nil {
+		// All attempts of a refresh have to fit into what is left of old, also when the issuer hangs.
+		timeout = min(timeout, time.Duration((1-refreshRatio)/maxAttempts*float64(old.lifetime)))
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, timeout)
+	defer cancel()
+
+	credential, err := p.newCredential()
+	if err != nil {
+		return nil, err
+	}
+	access, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: p.scopes})
+	if err != nil {
+		return nil, err
+	}
+	lifetime := time.Until(access.ExpiresOn)
+	if lifetime <= 0 {
+		return nil, fmt.Errorf("the token that was issued has expired at %s already: compare this machine's clock", access.ExpiresOn)
+	}
+	username := p.username
+	if username == "" {
+		if username, err = objectID(access.Token); err != nil {
+			return nil, err
+		}
+	}
+	return &token{auth.NewBasicCredentials(username, access.Token), access.ExpiresOn, lifetime}, nil
+}
+
+// refresh keeps the token fresh until Close. When all attempts of one round have failed, the listeners are told, as go-redis'
+// interface asks, and the next round follows at 0.7 of what is left then: a provider that gave up would outlive no outage.
+func (p *provider) refresh() {
+	var pause time.Duration // the least time until the next round
+	for {
+		old := p.token()
+		left := time.Until(old.expires)
+		if !p.sleep(max(pause, time.Duration(refreshRatio*float64(left)))) {
+			return
+		}
+		pause = 0
+		if err := p.renewWithRetries(old); err != nil {
+			if p.ctx.Err() != nil {
+				return
+			}
+			pause = old.pace(maxDelay)
+			p.mu.Lock()
+			listeners := slices.Collect(maps.Keys(p.listeners))
+			p.mu.Unlock()
+			for _, l := range listeners {
+				l.OnError(err)
+			}
+		}
+	}
+}
+
+func (p *provider) renewWithRetries(old *token) error {
+	delay := firstDelay
+	for attempt := 1; ; attempt++ {
+		err := p.renew(old)
+		if err == nil || attempt == maxAttempts {
+			return err
+		}
+		if !p.sleep(old.pace(min(delay, maxDelay))) {
+			return err
+		}
+		delay *= 2
+	}
+}
+
+// pace shortens a delay for a token that lives less than an hour.
+func (t *token) pace(delay time.Duration) time.Duration {
+	return time.Duration(float64(delay) * min(1, float64(t.lifetime)/float64(usualLifetime)))
+}
+
+// sleep reports false when Close came first.
+func (p *provider) sleep(d time.Duration) bool {
+	select {
+	case <-p.ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (p *provider) token() *token {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current
+}
+
+// objectID reads the user name for Azure Cache for Redis, the claim oid, from a token. The signature is the cache's business.
+func objectID(accessToken string) (string, error) {
+	var claims struct {
+		jwt.RegisteredClaims
+		ObjectID string `json:"oid"`
+	}
+	if _, _, err := jwt.NewParser().ParseUnverified(accessToken, &claims); err != nil {
+		return "", fmt.Errorf("read the access token: %w", err)
+	}
+	if claims.ObjectID == "" {
+		return "", errors.New("the access token has no claim oid: configure the user name")
+	}
+	return claims.ObjectID, nil
+}

@@ -1,0 +1,272 @@
+// Driver for node-redis with @redis/entraid. It wires the client up as the
+// library's documentation does and reports what an application would see.
+//
+// There is no handler for uncaught exceptions or rejections on purpose: where
+// the library lets one escape, an application would end, and so does the driver
+// (trace on stderr, exit code 1).
+
+import { send, serve } from './protocol.mjs';
+import { readFileSync } from 'node:fs';
+import { ConfidentialClientApplication } from '@azure/msal-node';
+import {
+  CredentialsError,
+  TokenManager,
+  UnableToObtainNewCredentialsError,
+} from '@redis/client/dist/lib/authx/index.js';
+import { EntraidCredentialsProvider, MSALIdentityProvider, OID_CREDENTIALS_MAPPER } from '@redis/entraid';
+import { createClient, DEFAULT_RESP } from 'redis';
+import { describeError, Refusal, TYPE_MAPPING, typedReply } from './values.mjs';
+
+const PROTOCOL = 1;
+const CAPABILITIES = [
+  'credential:client-secret',
+  'credential:access-key',
+  'credential:username',
+  'resp2',
+  'resp3',
+  'pubsub',
+  'pool',
+  'blocking',
+  'events',
+  'tls:custom-ca',
+];
+const LIBRARIES = ['redis', '@redis/client', '@redis/entraid', '@azure/msal-node'];
+const DEFAULT_CONNECT_TIMEOUT_MS = 5000; // the library's own
+
+// An application knows which of its commands block; node-redis asks it to run
+// those on a pool, because a client is a single connection.
+const BLOCKING = new Set([
+  'BLPOP', 'BRPOP', 'BRPOPLPUSH', 'BLMOVE', 'BLMPOP', 'BZPOPMIN', 'BZPOPMAX', 'BZMPOP', 'WAIT', 'WAITAOF',
+]);
+
+function blocks([name = '', ...rest]) {
+  const command = name.toUpperCase();
+  return BLOCKING.has(command)
+    || (/^XREAD(GROUP)?$/.test(command) && rest.some(arg => arg.toUpperCase() === 'BLOCK'));
+}
+
+class Session {
+  #name;
+  #options;
+  #client;
+  #pool; // promise, made at the first blocking command
+  #subscriber; // promise, made at the first subscription under RESP2
+  #opened = []; // everything that close() has to end
+  #closed = false;
+
+  constructor(request) {
+    this.#name = request.client;
+    this.#options = request.options ?? {};
+    const { cache } = request;
+    this.#client = createClient({
+      ...this.#credentials(request),
+      ...(this.#options.resp && { RESP: this.#options.resp }),
+      socket: {
+        host: cache.host,
+        port: cache.port,
+        tls: true,
+        ca: cache.ca_pem,
+        connectTimeout: this.#connectTimeout,
+      },
+      ...(this.#options.command_timeout_ms && { commandOptions: { timeout: this.#options.command_timeout_ms } }),
+    });
+  }
+
+  open() {
+    return this.#connect(this.#client);
+  }
+
+  async command(args) {
+    const target = blocks(args) ? await (this.#pool ??= this.#connectPool()) : this.#client;
+    return typedReply(await target.withTypeMapping(TYPE_MAPPING).sendCommand(args));
+  }
+
+  async subscribe(channels) {
+    // docs/pub-sub.md: a RESP2 subscription takes its connection over, so that
+    // it gets a duplicate of the client; RESP3 has no such need.
+    const resp = this.#options.resp ?? DEFAULT_RESP;
+    const subscriber = resp === 2 ? await (this.#subscriber ??= this.#connectSubscriber()) : this.#client;
+    await subscriber.subscribe(channels, (value, channel) => {
+      this.#emit({ event: 'message', channel, value });
+    });
+  }
+
+  close() {
+    this.#closed = true;
+    // destroy() also ends the client's subscription to the credentials provider.
+    this.#opened.forEach(opened => opened.destroy());
+  }
+
+  get #connectTimeout() {
+    return this.#options.connect_timeout_ms ?? DEFAULT_CONNECT_TIMEOUT_MS;
+  }
+
+  #credentials({ credential, username, entra, scopes }) {
+    switch (credential?.kind) {
+      case 'access-key':
+        return { ...(username && { username }), password: credential.access_key };
+      case 'client-secret':
+        return { credentialsProvider: this.#entraProvider(credential, username, entra, scopes) };
+      default:
+        throw new Refusal('unsupported', `this driver has no credential kind ${JSON.stringify(credential?.kind)}`);
+    }
+  }
+
+  // What EntraIdCredentialsProviderFactory.createForClientCredentials() builds,
+  // and knownAuthorities: the factory has no way to set it, and without it MSAL
+  // asks login.microsoftonline.com whether the authority is genuine.
+  #entraProvider({ client_id, client_secret }, username, { authority }, scopes) {
+    const application = new ConfidentialClientApplication({
+      auth: {
+        clientId: client_id,
+        clientSecret: client_secret,
+        authority,
+        knownAuthorities: [new URL(authority).host],
+      },
+    });
+    const identityProvider = new MSALIdentityProvider(
+      () => application.acquireTokenByClientCredential({ skipCache: true, scopes }),
+    );
+    // The service principal example of the package's README.
+    const tokenManager = new TokenManager(identityProvider, { expirationRefreshRatio: 0.8 });
+    return new EntraidCredentialsProvider(tokenManager, identityProvider, {
+      credentialsMapper: username
+        ? token => ({ username, password: token.accessToken })
+        : OID_CREDENTIALS_MAPPER,
+      onReAuthenticationError: error => this.#tokenEvent(error),
+      onRetryableError: message => this.#emit({
+        event: 'token',
+        what: 'refresh-retried',
+        error: { kind: 'token', message },
+      }),
+    });
+  }
+
+  async #connectPool() {
+    const size = this.#options.pool_size;
+    try {
+      return await this.#connect(this.#client.createPool(size ? { maximum: size } : {}));
+    } catch (error) {
+      this.#pool = undefined; // the next blocking command may try again
+      throw error;
+    }
+  }
+
+  async #connectSubscriber() {
+    try {
+      return await this.#connect(this.#client.duplicate());
+    } catch (error) {
+      this.#subscriber = undefined;
+      throw error;
+    }
+  }
+
+  // connect() stays pending for as long as the library goes on trying, whatever
+  // the reason; meanwhile it tells the application by "error" events. So an
+  // application that waits no longer has the last of those to go by.
+  async #connect(client) {
+    let connected = false;
+    let lastError;
+    client.on('error', error => {
+      lastError = error;
+      console.error(`${this.#name}: error event: ${error.constructor.name}: ${error.message}`);
+      if (connected) this.#tokenEvent(error);
+    });
+    this.#opened.push(client);
+    const timeout = this.#connectTimeout;
+    let timer;
+    const patience = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(lastError
+        ?? new Refusal('timeout', `connect() is pending after ${timeout} ms, without an error event`)), timeout);
+    });
+    try {
+      await Promise.race([client.connect(), patience]);
+      connected = true;
+      return client;
+    } catch (error) {
+      client.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #tokenEvent(error) {
+    const described = describeError(error);
+    if (error instanceof UnableToObtainNewCredentialsError || described.kind === 'token') {
+      this.#emit({ event: 'token', what: 'refresh-failed', error: described });
+    } else if (error instanceof CredentialsError || described.kind === 'auth') {
+      this.#emit({ event: 'token', what: 'reauth-failed', error: described });
+    }
+  }
+
+  #emit(event) {
+    // The provider may go on after its last client is gone; to the harness the
+    // client no longer exists.
+    if (!this.#closed) send({ ...event, client: this.#name });
+  }
+}
+
+const sessions = new Map();
+
+function session({ client }) {
+  const found = sessions.get(client);
+  if (!found) throw new Refusal('closed', `no client ${JSON.stringify(client)} is open`);
+  return found;
+}
+
+function version(library) {
+  const file = new URL(`node_modules/${library}/package.json`, import.meta.url);
+  return JSON.parse(readFileSync(file, 'utf8')).version;
+}
+
+function hello({ protocol }) {
+  if (protocol !== PROTOCOL) {
+    throw new Refusal('unsupported', `this driver speaks protocol ${PROTOCOL}, not ${JSON.stringify(protocol)}`);
+  }
+  return {
+    protocol: PROTOCOL,
+    driver: {
+      name: 'node-redis',
+      language: 'javascript',
+      libraries: LIBRARIES.map(name => ({ name, version: version(name) })),
+      runtime: `node ${process.version}`,
+      os: `${process.platform}/${process.arch}`,
+    },
+    capabilities: CAPABILITIES,
+  };
+}
+
+async function open(request) {
+  const name = request.client;
+  if (sessions.has(name)) throw new Refusal('config', `a client ${JSON.stringify(name)} is already open`);
+  console.error(`${name}: opened for ${request.scenario}`);
+  const opening = new Session(request);
+  sessions.set(name, opening);
+  try {
+    await opening.open();
+  } catch (error) {
+    if (sessions.get(name) === opening) sessions.delete(name);
+    opening.close();
+    throw error;
+  }
+}
+
+function close(request) {
+  session(request).close();
+  sessions.delete(request.client);
+}
+
+function shutdown() {
+  sessions.forEach(opened => opened.close());
+  sessions.clear();
+}
+
+serve(new Map(Object.entries({
+  hello,
+  open,
+  command: async request => ({ reply: await session(request).command(request.args) }),
+  subscribe: request => session(request).subscribe(request.channels),
+  close,
+  shutdown,
+})), describeError);

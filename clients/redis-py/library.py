@@ -1,0 +1,233 @@
+"""What an application does with redis-py: open a client, run commands, subscribe, close.
+
+A client is wired as redis-py's guide to Microsoft Entra wires it: an EntraIdCredentialsProvider of redis-entraid, handed to
+redis.Redis as its credential_provider, with the defaults of both libraries. Signing in, refreshing the token, sending AUTH,
+reconnecting and retrying are theirs alone. Nothing here helps them, and nothing here repairs them.
+"""
+
+import functools
+import importlib.metadata
+import math
+import platform
+import re
+import tempfile
+import time
+
+import jwt
+import redis
+import requests
+from msal import ConfidentialClientApplication
+from redis.auth.err import InvalidTokenSchemaErr, RequestTokenErr, TokenRenewalErr
+from redis.auth.token_manager import RetryPolicy, TokenManagerConfig
+from redis_entraid.cred_provider import (
+    DEFAULT_DELAY_IN_MS,
+    DEFAULT_EXPIRATION_REFRESH_RATIO,
+    DEFAULT_LOWER_REFRESH_BOUND_MILLIS,
+    DEFAULT_MAX_ATTEMPTS,
+    DEFAULT_TOKEN_REQUEST_EXECUTION_TIMEOUT_IN_MS,
+    EntraIdCredentialsProvider,
+)
+from redis_entraid.identity_provider import ServicePrincipalProvider
+
+# Not here: credential:username, because redis-entraid always takes the user name from the token; and events, because redis-py
+# keeps the provider's only on_error slot for itself, so that the application hears nothing of a failed refresh.
+CAPABILITIES = [
+    "credential:client-secret",
+    "credential:access-key",
+    "resp2",
+    "resp3",
+    "pubsub",
+    "pool",
+    "blocking",
+    "tls:custom-ca",
+]
+CREDENTIALS = ("client-secret", "access-key")
+PACKAGES = ("redis", "redis-entraid", "msal", "PyJWT")  # the first one is the library under test
+
+# The sleep_time that redis-py's documentation gives run_in_thread, in seconds. It is a socket timeout as well, so another value
+# would change what becomes of AUTH on the connection of a subscriber.
+SUBSCRIBER_SLEEP_TIME = 0.001
+
+
+def about():
+    return {
+        "name": "redis-py",
+        "language": "python",
+        "libraries": [{"name": name, "version": importlib.metadata.version(name)} for name in PACKAGES],
+        "runtime": f"{platform.python_implementation()} {platform.python_version()}",
+        "os": f"{platform.system()}/{platform.machine()}".lower(),
+    }
+
+
+class TokenUnavailable(Exception):
+    """MSAL could not be set up: it reads the issuer's OpenID configuration in its constructor."""
+
+
+class Client:
+    def __init__(self, request, emit):
+        """emit is called with each message event, from the subscriber's thread."""
+        options = request.get("options") or {}
+        cache, credential = request["cache"], request["credential"]
+        settings = {"host": cache["host"], "port": cache["port"], "ssl": True, "ssl_ca_data": cache.get("ca_pem")}
+        # What the harness leaves open stays at the library's own default.
+        if options.get("resp"):
+            settings["protocol"] = options["resp"]
+        if options.get("pool_size"):
+            settings["max_connections"] = options["pool_size"]
+        if options.get("connect_timeout_ms"):
+            settings["socket_connect_timeout"] = options["connect_timeout_ms"] / 1000
+        if options.get("command_timeout_ms"):
+            settings["socket_timeout"] = options["command_timeout_ms"] / 1000
+        if credential["kind"] == "client-secret":
+            settings["credential_provider"] = entra_credentials(request["entra"], credential, request["scopes"])
+        else:
+            settings["password"] = credential["access_key"]
+
+        self.closed = False
+        self._emit = emit
+        self._subscribers = []
+        self._confirm_timeout = settings.get("socket_timeout", 5)
+        self._redis = redis.Redis(**settings)
+        # redis-py turns the replies of known commands into Python values: SET gives True. These callbacks ask for the replies
+        # as they are. It does not tell a simple string from a bulk string in either case.
+        for name in list(self._redis.response_callbacks):
+            self._redis.set_response_callback(name, lambda response, **_: response)
+
+    def command(self, args):
+        return typed(self._redis.execute_command(*args))
+
+    def subscribe(self, channels):
+        pubsub = self._redis.pubsub()
+        try:
+            pubsub.subscribe(**dict.fromkeys(channels, self._on_message))
+            self._await_confirmations(pubsub, channels)
+            thread = pubsub.run_in_thread(SUBSCRIBER_SLEEP_TIME, daemon=True, exception_handler=end_of_subscription)
+        except BaseException:
+            pubsub.close()
+            raise
+        self._subscribers.append(thread)
+
+    def _await_confirmations(self, pubsub, channels):
+        missing = set(channels)
+        deadline = time.monotonic() + self._confirm_timeout
+        while missing:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"no confirmation of SUBSCRIBE {' '.join(sorted(missing))} in {self._confirm_timeout} s")
+            message = pubsub.get_message(timeout=left)
+            if message and message["type"] == "subscribe":
+                missing.discard(text(message["channel"]))
+
+    def _on_message(self, message):
+        self._emit({"event": "message", "channel": text(message["channel"]), "value": text(message["data"])})
+
+    def close(self):
+        self.closed = True
+        # There is no call that stops an EntraIdCredentialsProvider; closing the client is all that an application can do.
+        for thread in self._subscribers:
+            thread.stop()
+        for thread in self._subscribers:
+            thread.join(self._confirm_timeout)
+        self._redis.close()
+
+
+def entra_credentials(entra, credential, scopes):
+    """What redis_entraid's create_from_service_principal builds, with an issuer other than login.microsoftonline.com."""
+    try:
+        application = ConfidentialClientApplication(
+            client_id=credential["client_id"],
+            client_credential=credential["client_secret"],
+            authority=entra["authority"],
+            instance_discovery=False,  # it would ask login.microsoftonline.com about this issuer
+            verify=ca_file(entra["ca_pem"]) if entra.get("ca_pem") else True,
+        )
+    except (ValueError, requests.RequestException) as error:  # ValueError is MSAL's answer to an HTTP status of 4xx
+        raise TokenUnavailable(str(error)) from error
+    return EntraIdCredentialsProvider(
+        ServicePrincipalProvider(application, scopes),
+        TokenManagerConfig(
+            DEFAULT_EXPIRATION_REFRESH_RATIO,
+            DEFAULT_LOWER_REFRESH_BOUND_MILLIS,
+            DEFAULT_TOKEN_REQUEST_EXECUTION_TIMEOUT_IN_MS,
+            RetryPolicy(DEFAULT_MAX_ATTEMPTS, DEFAULT_DELAY_IN_MS),
+        ),
+    )
+
+
+ca_folder = tempfile.TemporaryDirectory(prefix="redis-py-driver-")
+
+
+@functools.cache
+def ca_file(pem):
+    """MSAL takes trust roots by file name only. A file lives as long as the process, as an application's would."""
+    with tempfile.NamedTemporaryFile("w", dir=ca_folder.name, suffix=".pem", delete=False) as file:
+        file.write(pem)
+    return file.name
+
+
+def end_of_subscription(error, pubsub, thread):
+    """The handler of redis-py's documentation for run_in_thread: say it, and stop."""
+    print(f"subscriber ended: {type(error).__name__}: {error}", flush=True)
+    thread.stop()
+
+
+def text(value):
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def typed(value):
+    """A reply in the protocol's terms. bool comes before int, which it is a kind of in Python."""
+    if value is None:
+        return {"type": "null", "value": None}
+    if isinstance(value, bool):
+        return {"type": "boolean", "value": value}
+    if isinstance(value, int):
+        return {"type": "integer", "value": value}
+    if isinstance(value, float):
+        return {"type": "double", "value": value if math.isfinite(value) else str(value)}
+    if isinstance(value, (bytes, str)):
+        return {"type": "bulk", "value": text(value)}
+    if isinstance(value, (list, tuple)):
+        return {"type": "array", "value": [typed(item) for item in value]}
+    if isinstance(value, (set, frozenset)):
+        return {"type": "set", "value": [typed(item) for item in value]}
+    if isinstance(value, dict):
+        return {"type": "map", "value": [[typed(key), typed(item)] for key, item in value.items()]}
+    if isinstance(value, redis.RedisError):
+        return {"type": "error", "value": " ".join(filter(None, (value.status_code, str(value))))}
+    raise TypeError(f"a reply of type {type(value).__name__}, which the protocol has no name for")
+
+
+TOKEN_ERRORS = (TokenUnavailable, RequestTokenErr, InvalidTokenSchemaErr, TokenRenewalErr, jwt.PyJWTError)
+AUTH_ERRORS = (redis.AuthenticationError, redis.exceptions.AuthorizationError, redis.exceptions.ExternalAuthProviderError)
+
+
+def describe(error):
+    """An exception in the protocol's terms: the kind from its class, code and message as the library gives them."""
+    message, code = str(error), getattr(error, "status_code", None)
+    if code is None and isinstance(error, redis.ResponseError):
+        # redis-py takes the first word off the message only if it has a class for it.
+        word = re.match(r"[A-Z]+(?= )", message)
+        code = word and word.group()
+    described = {"kind": kind_of(error, message), "message": message, "exception": type(error).__qualname__}
+    if code:
+        described["code"] = code
+    return described
+
+
+def kind_of(error, message):
+    if isinstance(error, TOKEN_ERRORS):
+        return "token"
+    if isinstance(error, AUTH_ERRORS):
+        return "auth"
+    if isinstance(error, redis.ResponseError) and message.startswith(("WRONGPASS", "NOAUTH")):
+        return "auth"  # the server wrote "ERR WRONGPASS …", a plain ResponseError to redis-py
+    if isinstance(error, (redis.ResponseError, redis.BusyLoadingError)):
+        return "redis"
+    if isinstance(error, (redis.TimeoutError, TimeoutError)):
+        return "timeout"
+    if isinstance(error, (redis.ConnectionError, redis.InvalidResponse, OSError)):
+        return "network"
+    if isinstance(error, redis.RedisError):  # DataError and its like: refused before anything was sent
+        return "config"
+    return "internal"

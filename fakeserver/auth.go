@@ -1,0 +1,304 @@
+package fakeserver
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/entracache/entracache/fakeserver/internal/token"
+)
+
+// AuthKind says how a connection signed in.
+type AuthKind string
+
+// The ways to sign in.
+const (
+	AuthNone  AuthKind = "none"
+	AuthKey   AuthKind = "key"
+	AuthToken AuthKind = "token"
+)
+
+// defaultUser is whom an access key signs in.
+const defaultUser = "default"
+
+// identity is who a connection is. It is immutable; signing in again replaces
+// it.
+type identity struct {
+	user    string
+	kind    AuthKind
+	token   *TokenInfo
+	expires time.Time // of the token
+	grant   *grant
+}
+
+func (c *connection) user() string {
+	if id := c.identity.Load(); id != nil {
+		return id.user
+	}
+	return ""
+}
+
+func (c *connection) token() *TokenInfo {
+	if id := c.identity.Load(); id != nil {
+		return id.token
+	}
+	return nil
+}
+
+// signIn is a checked user name and password: an identity to take on, or the
+// reason why not.
+type signIn struct {
+	user   string
+	id     *identity // nil when refused; the grant is still to be found
+	reason Reason
+	detail string
+	token  *TokenInfo
+}
+
+// verify checks a user name and password. It may wait for the issuer, and
+// holds no lock meanwhile.
+func (s *Server) verify(c *connection, user, password string) signIn {
+	if user == defaultUser {
+		return s.verifyKey(password)
+	}
+	return s.verifyToken(c, user, password)
+}
+
+func (s *Server) verifyKey(password string) signIn {
+	s.stateMu.Lock()
+	keys, disabled := s.keys, s.keysDisabled
+	s.stateMu.Unlock()
+	in := signIn{user: defaultUser}
+	switch {
+	case disabled:
+		in.reason, in.detail = ReasonAccessKeysDisabled, "access keys are disabled"
+	case !keys.match(password):
+		in.reason, in.detail = ReasonBadAccessKey, "the password is neither of the two access keys"
+		if looksLikeToken(password) {
+			in.detail = "the password is a token, but the user name is not the token's object ID"
+		}
+	default:
+		in.id = &identity{user: defaultUser, kind: AuthKey}
+	}
+	return in
+}
+
+func (s *Server) verifyToken(c *connection, user, password string) signIn {
+	in := signIn{user: user}
+	if !looksLikeToken(password) {
+		s.stateMu.Lock()
+		isKey := s.keys.match(password)
+		s.stateMu.Unlock()
+		in.reason, in.detail = ReasonMalformedToken, "the password is not a JWT"
+		switch {
+		case isKey:
+			in.reason, in.detail = ReasonUnknownUser, `an access key belongs to the user "default"`
+		case s.validator == nil:
+			in.reason, in.detail = ReasonUnknownUser, `there is no user but "default"`
+		}
+		return in
+	}
+	in.token = &TokenInfo{Fingerprint: token.Fingerprint(password)}
+	switch {
+	case s.validator == nil:
+		in.reason, in.detail = ReasonEntraNotConfigured, "the cache trusts no issuer (start it with WithIssuer)"
+		return in
+	case c.plain && !s.opts.tokensOnPlainPort:
+		in.reason, in.detail = ReasonTokenOnPlainPort, "tokens are accepted over TLS only"
+		return in
+	}
+	claims, err := s.validator.Validate(s.ctx, user, password)
+	in.token.ID, in.token.ObjectID, in.token.TenantID = claims.ID, claims.ObjectID, claims.TenantID
+	in.token.Audience, in.token.IssuedAt, in.token.Expires = claims.Audience, claims.IssuedAt, claims.Expires
+	if err != nil {
+		in.reason, in.detail = ReasonMalformedToken, err.Error()
+		var refused *token.Error
+		if errors.As(err, &refused) {
+			in.reason, in.detail = Reason(refused.Reason), refused.Detail
+			if refused.Err != nil {
+				in.detail += ": " + refused.Err.Error()
+			}
+		}
+		return in
+	}
+	in.id = &identity{user: user, kind: AuthToken, token: in.token, expires: claims.Expires}
+	return in
+}
+
+// looksLikeToken tells a JWT, whatever its state, from any other password.
+func looksLikeToken(password string) bool {
+	return strings.Count(password, ".") == 2 && strings.HasPrefix(password, "ey")
+}
+
+// admit lets the connection take on the identity of a sign-in, or refuses it,
+// and logs which. A refused one changes nothing: the old identity and its
+// deadline stay.
+func (s *Server) admit(c *connection, command string, in signIn) bool {
+	old := c.identity.Load()
+	if in.id != nil {
+		s.enter(c, &in)
+	}
+	e := Event{
+		Kind: EventAuth, Conn: c.id, Command: command, User: in.user, Token: in.token,
+		Outcome: OutcomeOK, Reason: in.reason, Proto: c.protocol(),
+	}
+	if in.id == nil {
+		e.Outcome = OutcomeRefused
+		e.Detail = fmt.Sprintf("%s refused, %s: -%s", strings.ToUpper(command), in.detail, s.opts.wrongPass)
+		s.record(e)
+		return false
+	}
+	if old != nil && old.kind == AuthToken && in.id.kind == AuthToken {
+		e.Lead = old.expires.Sub(s.opts.clock.Now())
+	}
+	s.record(e)
+	return true
+}
+
+// enter gives the connection its new identity. It does so under the state
+// lock, so that an assignment cannot be removed, nor the keys be disabled,
+// between the check and the moment at which the connection is found among
+// those to close.
+func (s *Server) enter(c *connection, in *signIn) {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	if in.id.kind == AuthKey {
+		if s.keysDisabled {
+			in.id, in.reason, in.detail = nil, ReasonAccessKeysDisabled, "access keys are disabled"
+			return
+		}
+		in.id.grant = s.fullAccess
+	} else {
+		g := s.grants[strings.ToLower(in.id.user)]
+		if g == nil {
+			in.id, in.reason, in.detail = nil, ReasonNotAssigned, "the object ID has no access policy assigned"
+			return
+		}
+		in.id.grant = g
+	}
+	c.identity.Store(in.id)
+	c.guard.SetAuthenticated(true)
+	if in.id.kind == AuthToken {
+		c.setDeadline(in.id.expires.Add(s.opts.expiryDelay))
+	} else {
+		c.setDeadline(time.Time{})
+	}
+}
+
+// secretEqual compares without telling by its duration where they differ.
+func secretEqual(a, b string) bool {
+	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
+}
+
+// authArguments reads the user name and password of AUTH's arguments.
+func authArguments(args [][]byte) (user, password string) {
+	if len(args) == 1 {
+		return defaultUser, string(args[0])
+	}
+	return string(args[0]), string(args[1])
+}
+
+// cmdAuth is AUTH [username] password.
+func cmdAuth(q *request) {
+	args := q.args[1:]
+	if len(args) > 2 {
+		q.err("ERR syntax error")
+		return
+	}
+	user, password := authArguments(args)
+	if q.admit("auth", user, password) {
+		q.simple("OK")
+		return
+	}
+	q.err(q.s.opts.wrongPass)
+}
+
+// admit verifies and admits, with what was verified before EXEC where that is
+// so.
+func (q *request) admit(command, user, password string) bool {
+	in, ok := q.verified[[2]string{user, password}]
+	if !ok {
+		in = q.s.verify(q.c, user, password)
+	}
+	return q.s.admit(q.c, command, in)
+}
+
+const helloUnauthenticated = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+
+// cmdHello is HELLO protover [AUTH username password] [SETNAME clientname].
+// As in Redis 6.0 the options take effect while they are read, so that a bad
+// option after a good AUTH leaves the connection signed in.
+func cmdHello(q *request) {
+	proto := 0
+	switch string(q.args[1]) {
+	case "2":
+		proto = 2
+	case "3":
+		proto = 3
+	default:
+		q.helloRefused(ReasonUnsupportedProtocol, "NOPROTO unsupported protocol version")
+		return
+	}
+	withAuth := false
+	for args := q.args[2:]; len(args) > 0; {
+		switch option := strings.ToUpper(string(args[0])); {
+		case option == "AUTH" && len(args) >= 3:
+			withAuth = true
+			if !q.admitHello(proto, string(args[1]), string(args[2])) {
+				q.err(q.s.opts.wrongPass)
+				return
+			}
+			args = args[3:]
+		case option == "SETNAME" && len(args) >= 2:
+			if !q.setName(args[1]) {
+				return
+			}
+			args = args[2:]
+		default:
+			q.helloRefused(ReasonSyntax, fmt.Sprintf("ERR Syntax error in HELLO option '%s'", args[0]))
+			return
+		}
+	}
+	if q.c.identity.Load() == nil {
+		q.helloRefused(ReasonNotAuthenticated, helloUnauthenticated)
+		return
+	}
+	q.c.proto.Store(int32(proto))
+	if !withAuth {
+		q.s.record(Event{Kind: EventHello, Conn: q.c.id, Command: "hello", User: q.c.user(), Outcome: OutcomeOK, Proto: proto})
+	}
+	q.mapHeader(7)
+	q.bulk("server")
+	q.bulk("redis")
+	q.bulk("version")
+	q.bulk(q.s.prof.version)
+	q.bulk("proto")
+	q.integer(int64(proto))
+	q.bulk("id")
+	q.integer(q.c.id)
+	q.bulk("mode")
+	q.bulk("standalone")
+	q.bulk("role")
+	q.bulk("master")
+	q.bulk("modules")
+	q.array(0)
+}
+
+// admitHello is the AUTH part of HELLO. The event tells the protocol that is
+// asked for: a client that switches does so with this command.
+func (q *request) admitHello(proto int, user, password string) bool {
+	before := q.c.proto.Swap(int32(proto))
+	ok := q.admit("hello", user, password)
+	q.c.proto.Store(before) // until all options are read
+	return ok
+}
+
+func (q *request) helloRefused(r Reason, text string) {
+	q.s.record(Event{
+		Kind: EventHello, Conn: q.c.id, Command: "hello", User: q.c.user(), Outcome: OutcomeRefused, Reason: r,
+		Proto: q.c.protocol(), Detail: "HELLO refused: -" + text,
+	})
+	q.err(text)
+}

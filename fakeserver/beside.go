@@ -1,0 +1,44 @@
+package fakeserver
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/entracache/entracache/fakeserver/internal/keyspace"
+)
+
+// Do runs a command on database 0 beside the wire: on no connection, under no
+// access policy, and without an event. It is for tests that prepare or look at
+// data. It runs PUBLISH and the commands of the data engine; blocking ones as
+// if they could not wait. The reply is RESP2, as a connection would get it; an
+// error reply comes back as the error.
+func (s *Server) Do(args ...string) (reply string, err error) {
+	if len(args) == 0 {
+		return "", errors.New("run a command beside the wire: expected a command, got none")
+	}
+	list := make([][]byte, len(args))
+	for i, a := range args {
+		list[i] = []byte(a)
+	}
+	cmd := s.table.Lookup(list[0])
+	switch {
+	case cmd == nil:
+		err = errors.New(unknownText(list))
+	case !cmd.ArityOK(len(list)):
+		err = fmt.Errorf("ERR wrong number of arguments for '%s' command", cmd.Name)
+	case cmd.Name == "publish":
+		return fmt.Sprintf(":%d\r\n", s.hub.publish(args[1], list[2])), nil
+	case s.handlers[cmd.ID] != nil && !s.keyspace.Knows(cmd.Name):
+		err = fmt.Errorf("ERR %s is about a connection", strings.ToUpper(cmd.Name))
+	default:
+		reply = string(s.keyspace.Do(nil, keyspace.Call{Session: s.keyspace.NewSession(), Command: cmd, Args: list, Proto: 2}))
+		if text, failed := strings.CutPrefix(reply, "-"); failed {
+			reply, err = "", errors.New(strings.TrimSuffix(text, "\r\n"))
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("run %s beside the wire: %w", strings.ToUpper(args[0]), err)
+	}
+	return reply, err
+}

@@ -1,0 +1,287 @@
+package fakeserver
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/entracache/entracache/fakeserver/internal/command"
+	"github.com/entracache/entracache/fakeserver/internal/keyspace"
+)
+
+// A blocking command is a queue of attempts at its form that does not block,
+// see keyspace.Block. While it waits, its connection's goroutine does nothing
+// else: what the client sends meanwhile is answered afterwards, in order.
+
+// block runs a blocking command. timeout 0 waits for ever; onTimeout replies.
+func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attempt, onTimeout func()) {
+	if q.tx != nil {
+		if reply, ok := try(q.tx, false); ok {
+			q.out = append(q.out, reply...)
+		} else {
+			q.nullArray()
+		}
+		return
+	}
+	c := q.c
+	reply, w := q.s.keyspace.Block(c.session, keys, c.alive, try)
+	if w == nil {
+		q.out = append(q.out, reply...)
+		return
+	}
+	// The client may be waiting for what it asked before.
+	q.flush()
+	unblock := make(chan bool, 1)
+	c.unblock.Store(&unblock)
+	defer c.unblock.Store(nil)
+	left, stop := c.guard.WatchDisconnect()
+	defer stop()
+	var timer <-chan time.Time
+	if timeout > 0 {
+		t := q.s.opts.clock.NewTimer(timeout)
+		defer t.Stop()
+		timer = t.Chan()
+	}
+	withError := false
+	select {
+	case reply = <-w.Ready():
+		q.out = append(q.out, reply...)
+		return
+	case <-left:
+		c.kill(ReasonClientClosed)
+	case <-c.gone:
+	case <-timer:
+	case withError = <-unblock:
+	}
+	reply, served := q.s.keyspace.Cancel(w)
+	switch {
+	case served:
+		q.out = append(q.out, reply...)
+	case !c.alive():
+	case withError:
+		q.err("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+	default:
+		onTimeout()
+	}
+}
+
+// engineCall makes a call of the data engine for another command's sake.
+func (q *request) engineCall(name string, args ...[]byte) keyspace.Call {
+	cmd := q.s.table.Lookup([]byte(name))
+	return keyspace.Call{Session: q.c.session, Command: cmd, Args: append([][]byte{[]byte(name)}, args...), Proto: q.c.protocol()}
+}
+
+func isError(reply []byte) bool { return len(reply) > 0 && reply[0] == '-' }
+
+func isNull(reply []byte) bool {
+	return bytes.Equal(reply, []byte("$-1\r\n")) || bytes.Equal(reply, []byte("_\r\n")) || bytes.Equal(reply, []byte("*-1\r\n"))
+}
+
+// seconds reads the timeout of the list and sorted-set commands.
+func (q *request) seconds(arg []byte) (time.Duration, bool) {
+	f, err := strconv.ParseFloat(string(arg), 64)
+	switch {
+	case err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f > math.MaxInt64/float64(time.Second):
+		q.err("ERR timeout is not a float or out of range")
+		return 0, false
+	case f < 0:
+		q.err("ERR timeout is negative")
+		return 0, false
+	}
+	// A positive timeout that rounds to nothing must not become "for ever".
+	d := time.Duration(f * float64(time.Second))
+	if f > 0 && d == 0 {
+		d = 1
+	}
+	return d, true
+}
+
+// popping is BLPOP, BRPOP, BZPOPMIN or BZPOPMAX: the first key that has an
+// element gives it, with the key's name.
+func popping(pop string) handler {
+	return func(q *request) {
+		keys := q.args[1 : len(q.args)-1]
+		timeout, ok := q.seconds(q.args[len(q.args)-1])
+		if !ok {
+			return
+		}
+		q.block(keys, timeout, func(tx *keyspace.Tx, waiting bool) ([]byte, bool) {
+			for _, key := range keys {
+				reply := tx.Do(nil, q.engineCall(pop, key))
+				switch {
+				case isError(reply):
+					// A key that became something else does not concern a
+					// client that waits already.
+					if !waiting {
+						q.failed = true
+						return reply, true
+					}
+				case isNull(reply) || bytes.Equal(reply, []byte("*0\r\n")):
+				default:
+					return withKey(key, reply), true
+				}
+			}
+			return nil, false
+		}, q.nullArray)
+	}
+}
+
+// withKey puts the key before a popped element: a bulk string, or the array of
+// a member and its score.
+func withKey(key, reply []byte) []byte {
+	elements := 2
+	if rest, ok := bytes.CutPrefix(reply, []byte("*2\r\n")); ok {
+		elements, reply = 3, rest
+	}
+	out := make([]byte, 0, len(key)+len(reply)+32)
+	out = append(out, '*', byte('0'+elements), '\r', '\n', '$')
+	out = strconv.AppendInt(out, int64(len(key)), 10)
+	out = append(out, '\r', '\n')
+	out = append(out, key...)
+	out = append(out, '\r', '\n')
+	return append(out, reply...)
+}
+
+// moving is BRPOPLPUSH or BLMOVE: the command without its timeout.
+func moving(move string) handler {
+	return func(q *request) {
+		timeout, ok := q.seconds(q.args[len(q.args)-1])
+		if !ok {
+			return
+		}
+		args := q.args[1 : len(q.args)-1]
+		q.block(args[:1], timeout, func(tx *keyspace.Tx, waiting bool) ([]byte, bool) {
+			reply := tx.Do(nil, q.engineCall(move, args...))
+			if isError(reply) && !waiting {
+				q.failed = true
+				return reply, true
+			}
+			// Once the source has an element, a wrong destination is an error
+			// for a waiting client too; a source of another type is not.
+			if isNull(reply) || isError(reply) && !listHasElements(tx, q, args[0]) {
+				return nil, false
+			}
+			return reply, true
+		}, q.nullArray)
+	}
+}
+
+func listHasElements(tx *keyspace.Tx, q *request, key []byte) bool {
+	reply := tx.Do(nil, q.engineCall("llen", key))
+	return !isError(reply) && !bytes.Equal(reply, []byte(":0\r\n"))
+}
+
+// cmdXRead is XREAD and XREADGROUP, which block only when asked to.
+func cmdXRead(q *request) {
+	timeout, at, ok := q.blockOption()
+	if !ok {
+		return
+	}
+	if at < 0 {
+		q.data(nil)
+		return
+	}
+	call := keyspace.Call{Session: q.c.session, Command: q.cmd, Proto: q.c.protocol()}
+	call.Args = append(append([][]byte{}, q.args[:at]...), q.args[at+2:]...)
+	keys := q.cmd.Keys(call.Args)
+	q.block(keys, timeout, func(tx *keyspace.Tx, waiting bool) ([]byte, bool) {
+		if !waiting {
+			q.resolveLastIDs(tx, call.Args, keys)
+		}
+		reply := tx.Do(nil, call)
+		if isNull(reply) {
+			return nil, false
+		}
+		q.failed = isError(reply)
+		return reply, true
+	}, q.nullArray)
+}
+
+// blockOption finds BLOCK and its milliseconds; at is its index, -1 if there is
+// none. Malformed commands are left to the engine.
+func (q *request) blockOption() (timeout time.Duration, at int, ok bool) {
+	for i := 1; i < len(q.args); i++ {
+		switch {
+		case equalFold(q.args[i], "streams"):
+			return 0, -1, true
+		case equalFold(q.args[i], "group"):
+			i += 2
+		case equalFold(q.args[i], "count"):
+			i++
+		case equalFold(q.args[i], "block") && i+1 < len(q.args):
+			ms, err := strconv.ParseInt(string(q.args[i+1]), 10, 64)
+			switch {
+			case err != nil || ms > math.MaxInt64/int64(time.Millisecond):
+				q.err("ERR timeout is not an integer or out of range")
+				return 0, 0, false
+			case ms < 0:
+				q.err("ERR timeout is negative")
+				return 0, 0, false
+			}
+			return time.Duration(ms) * time.Millisecond, i, true
+		}
+	}
+	return 0, -1, true
+}
+
+// resolveLastIDs replaces "$" by the last ID at the time of the command: what
+// comes after it is news.
+func (q *request) resolveLastIDs(tx *keyspace.Tx, args, keys [][]byte) {
+	ids := args[len(args)-len(keys):]
+	for i, id := range ids {
+		if string(id) == "$" {
+			ids[i] = lastID(tx.Do(nil, q.engineCall("xrevrange", keys[i], []byte("+"), []byte("-"), []byte("COUNT"), []byte("1"))))
+		}
+	}
+}
+
+// lastID reads the ID in XREVRANGE's reply: *1 *2 $n ID …
+func lastID(reply []byte) []byte {
+	lines := bytes.SplitN(reply, []byte("\r\n"), 5)
+	if len(lines) == 5 && string(lines[0]) == "*1" {
+		return bytes.Clone(lines[3])
+	}
+	return []byte("0-0")
+}
+
+// cmdWait is WAIT: there are no replicas, so it waits out its timeout unless
+// none is asked for.
+func cmdWait(q *request) {
+	n, err := strconv.ParseInt(string(q.args[1]), 10, 64)
+	if err != nil {
+		q.err("ERR value is not an integer or out of range")
+		return
+	}
+	ms, err := strconv.ParseInt(string(q.args[2]), 10, 64)
+	switch {
+	case err != nil || ms > math.MaxInt64/int64(time.Millisecond):
+		q.err("ERR timeout is not an integer or out of range")
+		return
+	case ms < 0:
+		q.err("ERR timeout is negative")
+		return
+	case n <= 0 || q.tx != nil:
+		q.integer(0)
+		return
+	}
+	q.block(nil, time.Duration(ms)*time.Millisecond, func(*keyspace.Tx, bool) ([]byte, bool) { return nil, false },
+		func() { q.integer(0) })
+}
+
+// scriptMayNotBlock says of a call that a script makes whether it would block.
+func scriptMayNotBlock(cmd *command.Command, args []string) bool {
+	if cmd.Name != "xread" && cmd.Name != "xreadgroup" {
+		return false
+	}
+	for _, a := range args {
+		if strings.EqualFold(a, "block") {
+			return true
+		}
+		if strings.EqualFold(a, "streams") {
+			return false
+		}
+	}
+	return false
+}

@@ -1,0 +1,227 @@
+package fakeserver
+
+import (
+	"cmp"
+	"crypto/tls"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"github.com/tidwall/redcon"
+
+	"github.com/entracache/entracache/fakeserver/internal/keyspace"
+	"github.com/entracache/entracache/fakeserver/internal/resp"
+)
+
+// connection is one client's connection. Unless said otherwise its fields
+// belong to the goroutine that runs its commands.
+type connection struct {
+	s      *Server
+	id     int64
+	remote string
+	plain  bool // no TLS
+	since  time.Time
+	guard  *resp.Guard
+	rc     redcon.Conn
+
+	// Read and written by any goroutine.
+	opened   atomic.Bool
+	ended    atomic.Pointer[Reason] // why it was closed; nil while it is alive
+	gone     chan struct{}          // closed when ended is set
+	identity atomic.Pointer[identity]
+	proto    atomic.Int32
+	expiry   expiry
+	status   status
+	unblock  atomic.Pointer[chan bool] // set while a command blocks; true asks for an error
+
+	session    *keyspace.Session
+	multi      *transaction // nil outside MULTI
+	watcher    *keyspace.Watcher
+	sub        atomic.Pointer[subscriber] // written by the connection's goroutine only
+	mute       muting
+	quit       bool // close once the replies are sent, for quitReason
+	quitReason Reason
+	out        []byte
+}
+
+// status is what CLIENT LIST and Connections tell about a connection.
+type status struct {
+	mu      sync.Mutex
+	name    string
+	lastCmd string
+	lastAt  time.Time
+	db      int
+	queued  int // commands in MULTI, -1 outside
+}
+
+func (s *status) update(f func(*status)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s)
+}
+
+// newConnection registers an accepted socket; nil means that the server is
+// closing.
+func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config) *connection {
+	c := &connection{
+		s:       s,
+		remote:  socket.RemoteAddr().String(),
+		plain:   tlsConfig == nil,
+		since:   s.opts.clock.Now(),
+		gone:    make(chan struct{}),
+		session: s.keyspace.NewSession(),
+	}
+	c.proto.Store(2)
+	c.status.queued = -1
+	c.status.lastAt = c.since
+	e := &entrance{Conn: socket, c: c}
+	if tlsConfig != nil {
+		e.tls = tls.Server(socket, tlsConfig)
+		e.Conn = e.tls
+	}
+	c.guard = resp.NewGuard(e, resp.Options{OnProtocolError: c.protocolError})
+
+	s.connsMu.Lock()
+	defer s.connsMu.Unlock()
+	if s.closing {
+		return nil
+	}
+	s.lastConn++
+	c.id = s.lastConn
+	s.conns[c.id] = c
+	s.wg.Add(1) // until closed
+	return c
+}
+
+// accepted is redcon's callback for a new connection.
+func (s *Server) accepted(rc redcon.Conn) bool {
+	c := rc.NetConn().(guarded).c
+	c.rc = rc
+	rc.SetContext(c)
+	return true
+}
+
+// closed is redcon's callback for the end of a connection's goroutine. redcon
+// holds its own lock meanwhile, so nothing here may wait.
+func (s *Server) closed(rc redcon.Conn, _ error) {
+	defer s.wg.Done()
+	c := rc.Context().(*connection)
+	c.end(ReasonClientClosed) // unless it has ended for another reason
+	c.expiry.stop()
+	if sub := c.sub.Load(); sub != nil {
+		s.hub.leave(sub)
+	}
+	if c.watcher != nil {
+		s.keyspace.Unwatch(c.watcher)
+	}
+	s.connsMu.Lock()
+	delete(s.conns, c.id)
+	s.connsMu.Unlock()
+	if c.opened.Load() {
+		s.record(Event{Kind: EventConnectionClosed, Conn: c.id, User: c.user(), Reason: *c.ended.Load(), Token: c.token(), Proto: c.protocol()})
+	}
+}
+
+// end notes why the connection ends; the first reason stays. It reports
+// whether this was the first.
+func (c *connection) end(r Reason) bool {
+	if !c.ended.CompareAndSwap(nil, &r) {
+		return false
+	}
+	close(c.gone)
+	return true
+}
+
+// kill ends the connection from any goroutine. Replies that were not sent yet
+// are lost.
+func (c *connection) kill(r Reason) {
+	if c.end(r) {
+		_ = c.guard.Close()
+	}
+}
+
+func (c *connection) alive() bool { return c.ended.Load() == nil }
+
+func (c *connection) protocol() int { return int(c.proto.Load()) }
+
+// protocolError is told by the guard, which has answered the client already.
+func (c *connection) protocolError(text string) {
+	if c.end(ReasonProtocolError) {
+		c.s.record(Event{Kind: EventProtocolError, Conn: c.id, User: c.user(), Reason: ReasonProtocolError, Detail: "the client broke the protocol: " + text})
+	}
+}
+
+// cutAll closes every connection and returns when all are closed.
+func (s *Server) cutAll(r Reason) {
+	s.cut(r, func(*connection) bool { return true })
+}
+
+// cut closes the connections that match and returns how many they were. They
+// are closed side by side: closing TLS may wait for a client that does not
+// read.
+func (s *Server) cut(r Reason, match func(*connection) bool) int {
+	s.connsMu.Lock()
+	var cut []*connection
+	for _, c := range s.conns {
+		if match(c) {
+			cut = append(cut, c)
+		}
+	}
+	s.connsMu.Unlock()
+	var wg sync.WaitGroup
+	for _, c := range cut {
+		wg.Go(func() { c.kill(r) })
+	}
+	wg.Wait()
+	return len(cut)
+}
+
+// connections lists the open connections, oldest first.
+func (s *Server) connections() []*connection {
+	s.connsMu.Lock()
+	defer s.connsMu.Unlock()
+	var list []*connection
+	for _, c := range s.conns {
+		if c.opened.Load() && c.alive() {
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(a, b *connection) int { return cmp.Compare(a.id, b.id) })
+	return list
+}
+
+// ConnInfo describes an open connection.
+type ConnInfo struct {
+	ID           int64
+	RemoteAddr   string
+	User         string // empty before signing in
+	AuthKind     AuthKind
+	TokenExpires time.Time // zero unless AuthKind is AuthToken
+	Subscribed   bool
+	Proto        int // RESP version
+	Name         string
+}
+
+// Connections lists the open connections, oldest first.
+func (s *Server) Connections() []ConnInfo {
+	var infos []ConnInfo
+	for _, c := range s.connections() {
+		info := ConnInfo{ID: c.id, RemoteAddr: c.remote, AuthKind: AuthNone, Proto: c.protocol(), Subscribed: c.subscriptions() > 0}
+		if id := c.identity.Load(); id != nil {
+			info.User, info.AuthKind, info.TokenExpires = id.user, id.kind, id.expires
+		}
+		c.status.update(func(st *status) { info.Name = st.name })
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+// expiry closes a connection when its token expires.
+type expiry struct {
+	at    atomic.Int64 // Unix nanoseconds; 0: never
+	mu    sync.Mutex
+	timer clockwork.Timer
+}

@@ -1,0 +1,24 @@
+// Package fakeserver is a fake Azure Cache for Redis for tests: real Redis
+// protocol over real TLS, with the service's way of signing in.
+//
+// A Server listens on a loopback port. A client signs in with an access key, or
+// with AUTH <object id> <token>, where the token is a Microsoft Entra access
+// token of the issuer that the server was told to trust and the object ID has
+// an access policy assigned. The connection is closed when the token expires,
+// unless a new one was presented in time; what may be run on it is decided by
+// the policy, command by command.
+//
+// What a client did is judged from Events: an append-only log of what happened
+// on the wire. Refusals look alike to the client, as they do on the service;
+// their reason is in the log.
+//
+// The state of the cache is changed by methods of Server (Assign,
+// DisableAccessKeys, Reboot …), each with its effect on live connections.
+//
+// A request takes one way through the package, and each step may refuse it:
+// listener (TLS) → internal/resp (framing and limits) → redcon → dispatch
+// (lookup, blocked, arity, authenticated, permitted, context) → a command of
+// ours or, for data, internal/keyspace.
+//
+// It is a fake: never run it where real data or real tokens are.
+package fakeserver

@@ -1,0 +1,181 @@
+package fakeserver
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/entracache/entracache/fakeserver/internal/token"
+)
+
+// EventKind says what happened.
+type EventKind string
+
+// The kinds of events. Those about one connection carry its number in Conn.
+const (
+	EventConnectionOpened   EventKind = "connection-opened" // after the TLS handshake
+	EventTLSFailed          EventKind = "tls-failed"        // the handshake failed; Detail says how
+	EventHello              EventKind = "hello"             // HELLO without AUTH
+	EventAuth               EventKind = "auth"              // AUTH, and HELLO with AUTH
+	EventCommand            EventKind = "command"           // any command; only with WithCommandEvents
+	EventDenied             EventKind = "denied"            // refused by the access policy (NOPERM)
+	EventBlocked            EventKind = "blocked"           // a command that the service blocks
+	EventProtocolError      EventKind = "protocol-error"
+	EventSubscribed         EventKind = "subscribed" // Detail names the channel or pattern
+	EventConnectionClosed   EventKind = "connection-closed"
+	EventAccessKeysDisabled EventKind = "access-keys-disabled"
+	EventAccessKeysEnabled  EventKind = "access-keys-enabled"
+	EventKeyRegenerated     EventKind = "key-regenerated"
+	EventPolicyAssigned     EventKind = "policy-assigned"
+	EventPolicyRemoved      EventKind = "policy-removed"
+	EventRebooted           EventKind = "rebooted"
+)
+
+// Outcome of a hello, auth or command event.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeOK      Outcome = "ok"
+	OutcomeRefused Outcome = "refused"
+)
+
+// Reason says why a sign-in was refused or a connection closed.
+type Reason string
+
+// Why a sign-in was refused. The client sees the same text for all of them.
+const (
+	ReasonBadAccessKey        Reason = "bad-access-key"
+	ReasonAccessKeysDisabled  Reason = "access-keys-disabled"
+	ReasonEntraNotConfigured  Reason = "entra-not-configured" // the server was started without an issuer
+	ReasonUnknownUser         Reason = "unknown-user"         // neither "default" nor a token in the password
+	ReasonTokenOnPlainPort    Reason = "token-on-plain-port"
+	ReasonNotAssigned         Reason = "not-assigned" // a good token, but no access policy for its object ID
+	ReasonMalformedToken      Reason = Reason(token.Malformed)
+	ReasonBadAlgorithm        Reason = Reason(token.BadAlgorithm)
+	ReasonIssuerUnreachable   Reason = Reason(token.IssuerUnreachable)
+	ReasonUnknownKey          Reason = Reason(token.UnknownKey)
+	ReasonBadSignature        Reason = Reason(token.BadSignature)
+	ReasonWrongTenant         Reason = Reason(token.WrongTenant)
+	ReasonWrongIssuer         Reason = Reason(token.WrongIssuer)
+	ReasonWrongAudience       Reason = Reason(token.WrongAudience)
+	ReasonNotYetValid         Reason = Reason(token.NotYetValid)
+	ReasonTokenExpired        Reason = Reason(token.Expired) // also why a connection was closed
+	ReasonNoObjectID          Reason = Reason(token.NoObjectID)
+	ReasonUsernameMismatch    Reason = Reason(token.UsernameMismatch)
+	ReasonNotAuthenticated    Reason = "not-authenticated"    // HELLO without AUTH before signing in
+	ReasonUnsupportedProtocol Reason = "unsupported-protocol" // HELLO with a version other than 2 and 3
+	ReasonSyntax              Reason = "syntax-error"         // an AUTH or HELLO that is no sign-in at all
+)
+
+// Why a connection was closed.
+const (
+	ReasonClientClosed      Reason = "client-closed"
+	ReasonQuit              Reason = "quit"
+	ReasonAccessKeysChanged Reason = "access-keys-changed"
+	ReasonRebooted          Reason = "rebooted"
+	ReasonProtocolError     Reason = "protocol-error"
+	ReasonServerClosed      Reason = "server-closed"
+	ReasonUnassigned        Reason = "unassigned"
+	ReasonKilled            Reason = "killed" // CLIENT KILL
+	ReasonSlowSubscriber    Reason = "slow-subscriber"
+	ReasonPanic             Reason = "panic" // a fault of the fake itself; please report it
+)
+
+// TokenInfo describes a token without giving it away. The claims are what the
+// token says; of a refused token they need not be true.
+type TokenInfo struct {
+	Fingerprint string // "jwt#" and the first 4 hex digits of the token's SHA-256
+	ID          string // uti: joins this log with the issuer's
+	ObjectID    string
+	TenantID    string
+	Audience    string
+	IssuedAt    time.Time
+	Expires     time.Time
+}
+
+// Event is one entry of the log. Fields that do not apply are zero.
+type Event struct {
+	Seq        int64 // 1, 2, 3 …
+	Time       time.Time
+	Kind       EventKind
+	Conn       int64  // number of the connection, 0 for the whole server
+	TLSVersion string // "TLS 1.3"; empty on the plain port
+	Command    string // lower case; with its subcommand as in "client|setname" where it has one
+	User       string // as whom; for auth events, the user name that was tried
+	Outcome    Outcome
+	Reason     Reason
+	Token      *TokenInfo
+	// Lead is, when a token replaces another on the same connection, the time
+	// that the old one still had.
+	Lead time.Duration
+	// Proto is the RESP version that is in force after the event.
+	Proto int
+	// Detail is one sentence for people. For a refusal it ends with the error
+	// that the client got.
+	Detail string
+}
+
+// eventLog is append-only and unbounded: a test's log is short-lived, and a
+// missing event would make a verdict wrong.
+type eventLog struct {
+	mu      sync.Mutex
+	events  []Event
+	changed chan struct{} // closed and replaced at every append
+}
+
+func newEventLog() *eventLog { return &eventLog{changed: make(chan struct{})} }
+
+func (l *eventLog) append(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.Seq = int64(len(l.events)) + 1
+	l.events = append(l.events, e)
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// since returns the events after seq, and a channel that is closed at the
+// next one.
+func (l *eventLog) since(seq int64) ([]Event, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seq = min(max(seq, 0), int64(len(l.events)))
+	return slices.Clone(l.events[seq:]), l.changed
+}
+
+// Events returns everything that happened so far.
+func (s *Server) Events() []Event { return s.EventsSince(0) }
+
+// EventsSince returns the events whose Seq is greater than seq.
+func (s *Server) EventsSince(seq int64) []Event {
+	events, _ := s.log.since(seq)
+	return events
+}
+
+// Wait returns the first event, past or to come, for which match is true. The
+// error is that of ctx.
+func (s *Server) Wait(ctx context.Context, match func(Event) bool) (Event, error) {
+	var seq int64
+	for {
+		events, changed := s.log.since(seq)
+		for _, e := range events {
+			if match(e) {
+				return e, nil
+			}
+			seq = e.Seq
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return Event{}, ctx.Err()
+		}
+	}
+}
+
+// record stamps an event and appends it.
+func (s *Server) record(e Event) {
+	e.Time = s.opts.clock.Now()
+	s.log.append(e)
+}

@@ -1,0 +1,62 @@
+package fakeserver
+
+import "time"
+
+// An expired token closes its connection without a word: "we have decided to
+// … close an authenticated connection when the AAD token which was used for
+// authentication expires" (Azure/azure-sdk-for-js#24791), which clients report
+// as a closed socket (Azure/Microsoft.Azure.StackExchangeRedis#69). A timer
+// does it while the connection is idle; a command that comes before the timer
+// runs is not served either.
+
+// setDeadline closes the connection at that time; the zero time lifts an
+// earlier deadline.
+func (c *connection) setDeadline(at time.Time) {
+	x := &c.expiry
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.timer != nil {
+		x.timer.Stop()
+		x.timer = nil
+	}
+	if at.IsZero() {
+		x.at.Store(0)
+		return
+	}
+	x.at.Store(at.UnixNano())
+	x.timer = c.s.opts.clock.AfterFunc(max(0, at.Sub(c.s.opts.clock.Now())), c.expireWhenDue)
+}
+
+// expireWhenDue is the timer's end. The deadline may have moved since, and a
+// wall clock that was set back meanwhile leaves some time to wait.
+func (c *connection) expireWhenDue() {
+	if c.expired() {
+		c.kill(ReasonTokenExpired)
+		return
+	}
+	x := &c.expiry
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if at := x.at.Load(); at != 0 && c.alive() {
+		if x.timer != nil {
+			x.timer.Stop()
+		}
+		x.timer = c.s.opts.clock.AfterFunc(max(0, time.Unix(0, at).Sub(c.s.opts.clock.Now())), c.expireWhenDue)
+	}
+}
+
+// expired says whether the deadline has come.
+func (c *connection) expired() bool {
+	at := c.expiry.at.Load()
+	return at != 0 && c.s.opts.clock.Now().UnixNano() >= at
+}
+
+func (x *expiry) stop() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.at.Store(0)
+	if x.timer != nil {
+		x.timer.Stop()
+		x.timer = nil
+	}
+}

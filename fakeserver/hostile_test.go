@@ -1,0 +1,118 @@
+package fakeserver_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/entracache/entracache/fakeserver"
+)
+
+// TestHostileBytes sends what crashes or spins redcon, before AUTH and after,
+// on both ports.
+func TestHostileBytes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeserver.WithPlainAddr("127.0.0.1:0"))
+	for _, tc := range []struct{ bytes, stranger, known string }{
+		{"*1\r\n$9223372036854775807\r\nabc\r\n", "invalid bulk length", "invalid bulk length"},            // 27 bytes, a crash
+		{"*9000000000000000000\r\n$4\r\nPING\r\n", "invalid multibulk length", "invalid multibulk length"}, // 33 bytes, a spin
+		{"*2000000000\r\n$4\r\nPING\r\n", "invalid multibulk length", "invalid multibulk length"},
+		{"*11\r\n", "unauthenticated multibulk length", ""},
+		{"*abc\r\n", "invalid multibulk length", "invalid multibulk length"},
+		{"*1\r\n$-1\r\n", "invalid bulk length", "invalid bulk length"},
+		{"*1\r\n+x\r\n", "expected '$', got '+'", "expected '$', got '+'"},
+		{"SET \"a\r\n", "unbalanced quotes in request", "unbalanced quotes in request"},
+		{strings.Repeat("x", 70000), "too big inline request", "too big inline request"},
+	} {
+		for _, known := range []bool{false, true} {
+			for _, open := range []func(*testing.T, *fakeserver.Server) *client{dial, dialPlain} {
+				c, want := open(t, w.Server), tc.stranger
+				if known {
+					require.Equal(t, "+OK", c.line("AUTH", "key-one"))
+					want = tc.known
+				}
+				if want == "" {
+					continue
+				}
+				c.send(tc.bytes)
+				got, err := c.next(patience)
+				require.NoError(t, err, "%.40q", tc.bytes)
+				assert.Equal(t, "-ERR Protocol error: "+want+"\r\n", got, "%.40q", tc.bytes)
+				c.closed()
+			}
+		}
+	}
+	assert.Equal(t, "+PONG", w.withKey().line("PING"))
+	e := w.eventKind(fakeserver.EventProtocolError)
+	assert.Contains(t, e.Detail, "Protocol error")
+	assert.Equal(t, fakeserver.ReasonProtocolError, w.event(func(c fakeserver.Event) bool {
+		return c.Kind == fakeserver.EventConnectionClosed && c.Conn == e.Conn
+	}).Reason)
+}
+
+func TestHTTPIsClosedWithoutAWord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeserver.WithPlainAddr("127.0.0.1:0"))
+	for _, line := range []string{"POST / HTTP/1.1\r\n", "Host: localhost\r\n"} {
+		c := dialPlain(t, w.Server)
+		c.send(line)
+		c.closed()
+	}
+}
+
+func TestInlineCommandsAndIgnoredFrames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.withKey()
+	c.send("*0\r\n*-1\r\n\r\nPING\r\nECHO \"\\x41\"\n")
+	assert.Equal(t, "+PONG\r\n", c.read())
+	assert.Equal(t, "$1\r\nA\r\n", c.read())
+}
+
+// TestLongTokens: before signing in an argument may have 16384 bytes, which a
+// token with many groups exceeds.
+func TestLongTokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := dial(t, w.Server)
+	assert.Equal(t, wrongPass, c.line("AUTH", oid, strings.Repeat("x", 16384)))
+	c.send(array("AUTH", oid, strings.Repeat("x", 16385)))
+	assert.Equal(t, "-ERR Protocol error: unauthenticated bulk length\r\n", c.read())
+	c.closed()
+	// On a connection that is signed in already a longer one may come.
+	c = w.withKey()
+	assert.Equal(t, wrongPass, c.line("AUTH", oid, strings.Repeat("x", 20000)))
+}
+
+// TestManyArguments: 300,000 arguments took redcon alone half a minute.
+func TestManyArguments(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeserver.WithPlainAddr("127.0.0.1:0"))
+	c := dialPlain(t, w.Server)
+	require.Equal(t, "+OK", c.line("AUTH", "key-one"))
+	args := make([]string, 300_001)
+	args[0] = "DEL"
+	for i := range args[1:] {
+		args[i+1] = fmt.Sprint("key-", i)
+	}
+	begin := time.Now()
+	assert.Equal(t, ":0", c.line(args...))
+	assert.Less(t, time.Since(begin), 10*time.Second)
+}
+
+// TestPipelineEndsWithTheConnection: commands that were read together with the
+// one that ended the connection must not run.
+func TestPipelineEndsWithTheConnection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.withKey()
+	c.send(array("SET", "a", "1") + array("QUIT") + array("SET", "a", "2"))
+	assert.Equal(t, "+OK\r\n", c.read())
+	assert.Equal(t, "+OK\r\n", c.read())
+	c.closed()
+	assert.Equal(t, "$1\r\n1\r\n", w.withKey().do("GET", "a"))
+}

@@ -1,0 +1,100 @@
+package fakeserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/entracache/entracache/fakeserver/internal/resp"
+)
+
+// listener turns accepted sockets into what redcon may read: TLS, then the
+// guard. Nothing here waits for a client: the handshake happens at the first
+// read, in the connection's own goroutine.
+type listener struct {
+	net.Listener
+	s   *Server
+	tls *tls.Config // nil on the plain port
+}
+
+// guarded is what redcon gets as its net.Conn.
+type guarded struct {
+	*resp.Guard
+	c *connection
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	wait := 5 * time.Millisecond
+	for {
+		socket, err := l.Listener.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil, err
+			}
+			// Out of file descriptors, most likely. redcon would try again
+			// without a pause.
+			if !l.pause(wait) {
+				return nil, net.ErrClosed
+			}
+			wait = min(2*wait, time.Second)
+			continue
+		}
+		wait = 5 * time.Millisecond
+		if c := l.s.newConnection(socket, l.tls); c != nil {
+			return guarded{c.guard, c}, nil
+		}
+		_ = socket.Close() // the server is closing
+	}
+}
+
+func (l *listener) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-l.s.ctx.Done():
+		return false
+	}
+}
+
+// entrance is the connection below the guard. Its first Read completes the
+// TLS handshake and logs that the connection is open.
+type entrance struct {
+	net.Conn
+	tls  *tls.Conn // nil on the plain port; otherwise the same as Conn
+	c    *connection
+	once sync.Once
+	err  error
+}
+
+func (e *entrance) Read(p []byte) (int, error) {
+	if e.once.Do(e.open); e.err != nil {
+		return 0, e.err
+	}
+	return e.Conn.Read(p)
+}
+
+func (e *entrance) open() {
+	s := e.c.s
+	opened := Event{Kind: EventConnectionOpened, Conn: e.c.id, Proto: 2, Detail: "from " + e.c.remote}
+	if e.tls != nil {
+		ctx, cancel := context.WithTimeout(s.ctx, s.opts.handshakeTimeout)
+		defer cancel()
+		if e.err = e.tls.HandshakeContext(ctx); e.err != nil {
+			if e.c.alive() {
+				s.record(Event{Kind: EventTLSFailed, Conn: e.c.id, Detail: fmt.Sprintf("TLS handshake with %s failed: %v", e.c.remote, e.err)})
+			}
+			return
+		}
+		opened.TLSVersion = tls.VersionName(e.tls.ConnectionState().Version)
+	} else {
+		opened.Detail += " on the plain port"
+	}
+	e.c.opened.Store(true)
+	s.record(opened)
+}

@@ -1,0 +1,254 @@
+package fakeserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/tidwall/redcon"
+
+	"github.com/entracache/entracache/fakeserver/internal/acl"
+	"github.com/entracache/entracache/fakeserver/internal/command"
+	"github.com/entracache/entracache/fakeserver/internal/keyspace"
+	"github.com/entracache/entracache/fakeserver/internal/token"
+)
+
+// closeTimeout bounds Close. Only a Lua script that never ends can keep a
+// connection's goroutine longer than that.
+const closeTimeout = 10 * time.Second
+
+// Server is a running fake cache. Its methods are safe for concurrent use.
+type Server struct {
+	opts      options
+	prof      profile
+	table     *command.Table
+	handlers  []handler // by command ID; nil: the data engine
+	validator *token.Validator
+	keyspace  *keyspace.Engine
+	hub       *hub
+	log       *eventLog
+	caPEM     []byte
+	started   time.Time
+	runID     string
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // every goroutine of ours and every connection
+	close  func() error
+
+	tlsListener, plainListener net.Listener
+
+	// fullAccess is what an access key gives; noAccess is for a removed
+	// assignment whose connections are kept.
+	fullAccess *grant
+	noAccess   *acl.Set
+
+	connsMu  sync.Mutex
+	conns    map[int64]*connection
+	lastConn int64
+	closing  bool
+
+	// stateMu guards what the management methods change. Commands do not take
+	// it, except those that sign in.
+	stateMu      sync.Mutex
+	keys         accessKeys
+	keysDisabled bool
+	grants       map[string]*grant // by object ID
+}
+
+// Start starts a fake cache. It is ready when Start returns. The error says
+// which option or address is wrong.
+func Start(opts ...Option) (*Server, error) {
+	s, err := start(opts)
+	if err != nil {
+		return nil, fmt.Errorf("start fake cache: %w", err)
+	}
+	return s, nil
+}
+
+func start(opts []Option) (*Server, error) {
+	o := defaultOptions()
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return nil, err
+		}
+	}
+	s := &Server{
+		opts:    o,
+		hub:     newHub(),
+		log:     newEventLog(),
+		started: o.clock.Now(),
+		runID:   randomHex(20),
+		conns:   map[int64]*connection{},
+		grants:  map[string]*grant{},
+	}
+	s.close = sync.OnceValue(s.shutdown)
+	var err error
+	if s.prof, err = lookupProfile(o.profile); err != nil {
+		return nil, err
+	}
+	if s.table, err = command.ForLevel(s.prof.level); err != nil {
+		return nil, err
+	}
+	if s.noAccess, err = acl.Compile(s.table, s.prof.grammar, ""); err != nil {
+		return nil, fmt.Errorf("compile the empty policy: %w", err)
+	}
+	if s.fullAccess, err = s.newGrant("", DataOwner); err != nil {
+		return nil, err
+	}
+	if o.issuer != "" {
+		s.validator, err = token.New(token.Config{
+			Issuer: o.issuer, CAPEM: o.issuerCA, Audiences: o.audiences, Clock: o.clock, Skew: o.skew,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	s.keys = accessKeys{primary: o.primary, secondary: o.secondary}
+	if !o.keysGiven {
+		s.keys = accessKeys{primary: newAccessKey(), secondary: newAccessKey()}
+	}
+	s.keysDisabled = o.keysDisabled
+
+	tlsConfig, err := s.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	if s.keyspace, err = keyspace.New(o.clock); err != nil {
+		return nil, err
+	}
+	s.handlers = s.commandHandlers()
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if s.tlsListener, err = s.listen(o.addr, tlsConfig); err == nil && o.plainAddr != "" {
+		s.plainListener, err = s.listen(o.plainAddr, nil)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) tlsConfig() (*tls.Config, error) {
+	cert := s.opts.cert
+	s.caPEM = s.opts.caPEM
+	if cert == nil {
+		own, err := ownCertificate()
+		if err != nil {
+			return nil, err
+		}
+		cert, s.caPEM = &own.cert, own.caPEM
+	}
+	if s.opts.foreignCert {
+		foreign, err := makeCertificate(nil)
+		if err != nil {
+			return nil, err
+		}
+		cert = &foreign.cert
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{*cert},
+		// "Microsoft Entra authentication is supported for SSL connections
+		// and TLS 1.2 or higher" (azure-docs).
+		MinVersion: tls.VersionTLS12,
+	}, nil
+}
+
+// listen opens a port and serves it; tlsConfig nil means without TLS.
+func (s *Server) listen(addr string, tlsConfig *tls.Config) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	rs := redcon.NewServerNetwork("tcp", addr, s.handle, s.accepted, s.closed)
+	s.wg.Go(func() {
+		// Serve returns when the listener is closed, and only then.
+		_ = rs.Serve(&listener{Listener: ln, s: s, tls: tlsConfig})
+	})
+	return ln, nil
+}
+
+// Close closes the listeners and every connection, and waits until all
+// goroutines have ended, at most ten seconds. It may be called more than once.
+func (s *Server) Close() error { return s.close() }
+
+func (s *Server) shutdown() error {
+	s.cancel()
+	s.connsMu.Lock()
+	s.closing = true
+	s.connsMu.Unlock()
+	for _, ln := range []net.Listener{s.tlsListener, s.plainListener} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+	s.cutAll(ReasonServerClosed)
+	ended := make(chan struct{})
+	go func() { s.wg.Wait(); close(ended) }()
+	t := time.NewTimer(closeTimeout)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C:
+		return fmt.Errorf("close fake cache: a command is still running after %s", closeTimeout)
+	}
+	s.keyspace.Close()
+	return nil
+}
+
+// Addr is the TLS listener's address, "127.0.0.1:PORT".
+func (s *Server) Addr() string { return s.tlsListener.Addr().String() }
+
+// Host is the host part of Addr.
+func (s *Server) Host() string {
+	host, _, _ := net.SplitHostPort(s.Addr())
+	return host
+}
+
+// Port is the TLS port.
+func (s *Server) Port() int { return s.tlsListener.Addr().(*net.TCPAddr).Port }
+
+// PlainAddr is the plain listener's address, empty if there is none.
+func (s *Server) PlainAddr() string {
+	if s.plainListener == nil {
+		return ""
+	}
+	return s.plainListener.Addr().String()
+}
+
+// CAPEM is the certificate that clients are to trust, in PEM.
+func (s *Server) CAPEM() []byte { return s.caPEM }
+
+// Tester is the part of *testing.T that RunT needs.
+type Tester interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+	Logf(format string, args ...any)
+}
+
+// RunT starts a fake cache that is closed at the end of the test.
+func RunT(t Tester, opts ...Option) *Server {
+	t.Helper()
+	s, err := Start(opts...)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Logf("%v", err)
+		}
+	})
+	return s
+}
+
+// Reboot closes every connection, as a reboot of all nodes does; new ones are
+// accepted at once. The data is kept.
+func (s *Server) Reboot() error {
+	s.record(Event{Kind: EventRebooted, Detail: "all nodes were rebooted"})
+	s.cutAll(ReasonRebooted)
+	return nil
+}

@@ -1,0 +1,56 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+)
+
+// What makes a line acceptable stands here once: the writer refuses to write what the reader would refuse to read.
+
+func (r *Report) addDriver(d Driver) error {
+	switch {
+	case d.Name == "":
+		return fmt.Errorf("a driver has no name")
+	case r.hasDriver(d.Name):
+		return fmt.Errorf("driver %q is there twice", d.Name)
+	}
+	r.Drivers = append(r.Drivers, d)
+	return nil
+}
+
+func (r *Report) addScenario(s Scenario) error {
+	switch {
+	case s.ID == "":
+		return fmt.Errorf("a scenario has no id")
+	case !slices.Contains(Levels, s.Level):
+		return fmt.Errorf("scenario %q has the level %q: expected one of %v", s.ID, s.Level, Levels)
+	case r.hasScenario(s.ID):
+		return fmt.Errorf("scenario %q is there twice", s.ID)
+	}
+	r.Scenarios = append(r.Scenarios, s)
+	return nil
+}
+
+func (r *Report) addResult(x Result) error {
+	_, twice := r.Result(x.Driver, x.Scenario)
+	switch {
+	case !r.hasDriver(x.Driver):
+		return fmt.Errorf("a result of scenario %q is for driver %q, which the report does not have", x.Scenario, x.Driver)
+	case !r.hasScenario(x.Scenario):
+		return fmt.Errorf("a result of driver %q is for scenario %q, which the report does not have", x.Driver, x.Scenario)
+	case !slices.Contains(Statuses, x.Status):
+		return fmt.Errorf("driver %q, scenario %q: unknown status %q: expected one of %v", x.Driver, x.Scenario, x.Status, Statuses)
+	case twice:
+		return fmt.Errorf("driver %q has two results of scenario %q", x.Driver, x.Scenario)
+	}
+	r.Results = append(r.Results, x)
+	return nil
+}
+
+func (r *Report) hasDriver(name string) bool {
+	return slices.ContainsFunc(r.Drivers, func(d Driver) bool { return d.Name == name })
+}
+
+func (r *Report) hasScenario(id string) bool {
+	return slices.ContainsFunc(r.Scenarios, func(s Scenario) bool { return s.ID == id })
+}

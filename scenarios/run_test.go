@@ -1,0 +1,252 @@
+package scenarios_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/entracache/entracache/features"
+	"github.com/entracache/entracache/scenarios"
+	"github.com/entracache/entracache/scenarios/driver"
+	"github.com/entracache/entracache/scenarios/mutant"
+	"github.com/entracache/entracache/scenarios/protocol"
+	"github.com/entracache/entracache/scenarios/report"
+)
+
+// played is what a run against an in-process driver gave.
+type played struct {
+	report *report.Report
+	jsonl  string
+}
+
+func (p played) status(t *testing.T, id string) report.Result {
+	t.Helper()
+	r, ok := p.report.Result("driver", id)
+	require.True(t, ok, "no result for %s", id)
+	return r
+}
+
+type serveFunc func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error
+
+func play(t *testing.T, serve serveFunc, known string, change func(*scenarios.Run), ids ...string) played {
+	t.Helper()
+	c, err := scenarios.Load(features.FS)
+	require.NoError(t, err)
+	list, err := c.Select(ids, "")
+	require.NoError(t, err)
+	d, err := driver.Start(t.Context(), driver.InProcess("driver", serve), driver.Options{})
+	require.NoError(t, err)
+	lane, err := scenarios.NewLane("scaled", 0)
+	require.NoError(t, err)
+	failures, err := driver.ParseKnownFailures("known_failures.txt", strings.NewReader(known))
+	require.NoError(t, err)
+	run := &scenarios.Run{Lane: lane}
+	if change != nil {
+		change(run)
+	}
+	var jsonl bytes.Buffer
+	w := report.NewWriter(&jsonl, report.Run{Version: "test", Start: time.Now()})
+	w.Driver(report.Driver{Name: "driver", Info: d.Hello().Driver})
+	for _, s := range list {
+		w.Scenario(s.Report())
+	}
+	run.Play(t.Context(), list, []*scenarios.Subject{{Name: "driver", Driver: d, Known: failures}}, w)
+	_ = d.Stop() // a broken driver says so again
+	r, err := w.End(report.End{Complete: true})
+	require.NoError(t, err)
+	return played{r, jsonl.String()}
+}
+
+func TestKnownFailures(t *testing.T) {
+	t.Parallel()
+	known := "signin.object-id  # sends the client ID\nsignin.scope  # not true any more\n"
+	p := play(t, mutant.Serve(mutant.SendsClientID), known, nil, "signin.object-id", "signin.scope", "policy.reader-reads", "refused.once-per-connection")
+	x := p.status(t, "signin.object-id")
+	assert.Equal(t, report.XFail, x.Status)
+	assert.Equal(t, "sends the client ID", x.Reason)
+	assert.Equal(t, report.XFail, p.status(t, "signin.scope").Status, "the refused command is a failure, too")
+	assert.Equal(t, report.Fail, p.status(t, "policy.reader-reads").Status)
+	assert.Equal(t, 1, p.report.End.Exit)
+
+	p = play(t, mutant.Serve(mutant.None), known, nil, "signin.object-id", "signin.tls")
+	x = p.status(t, "signin.object-id")
+	assert.Equal(t, report.XPass, x.Status, "a known failure that passes is stale")
+	assert.Contains(t, x.Reason, "known_failures.txt:1")
+	assert.Equal(t, report.Pass, p.status(t, "signin.tls").Status)
+	assert.Equal(t, 1, p.report.End.Exit)
+}
+
+func TestFailureTellsWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	p := play(t, mutant.Serve(mutant.SendsClientID), "", func(r *scenarios.Run) {
+		r.Again = func(subject, scenario string) string { return "again " + subject + " " + scenario }
+	}, "refused.client-id", "signin.object-id")
+	x := p.status(t, "signin.object-id")
+	assert.Equal(t, report.Fail, x.Status)
+	assert.Equal(t, `the client runs "PING"`, x.Step)
+	assert.Positive(t, x.StepLine)
+	assert.Equal(t, "PING to succeed", x.Expected)
+	assert.Contains(t, x.Actual, "WRONGPASS")
+	assert.Equal(t, "again driver signin.object-id", x.Again)
+	var timeline strings.Builder
+	require.NoError(t, report.WriteTimeline(&timeline, "", x.Timeline))
+	assert.Regexp(t, `cache +1 ← HELLO \S+ \(the client ID\) jwt#[0-9a-f]{4} \(exp \+6\dm.*\) → refused: username-mismatch`, timeline.String())
+	assert.Regexp(t, `entra +← client_credentials https://redis.azure.com/.default → jwt#[0-9a-f]{4}`, timeline.String())
+	assert.NotContains(t, p.jsonl, "eyJ", "no token is written anywhere")
+	assert.NotContains(t, p.jsonl, "fake-secret", "no secret is written anywhere")
+	assert.Empty(t, p.status(t, "refused.client-id").Timeline, "a pass has no timeline unless asked for")
+}
+
+func TestShouldIsAWarning(t *testing.T) {
+	t.Parallel()
+	p := play(t, mutant.Serve(mutant.RepeatsRefusedAuth), "", nil, "refused.once-per-connection")
+	assert.Equal(t, report.Warn, p.status(t, "refused.once-per-connection").Status)
+	assert.Equal(t, 0, p.report.End.Exit)
+}
+
+// declaring wraps the reference driver and changes the capabilities of its hello.
+func declaring(capabilities ...protocol.Capability) serveFunc {
+	return rewriting(func(r *protocol.Reply) {
+		if r.Driver != nil {
+			r.Capabilities = capabilities
+		}
+	})
+}
+
+func TestSkipNamesTheCapability(t *testing.T) {
+	t.Parallel()
+	p := play(t, declaring(protocol.CapClientSecret), "", nil, "signin.resp3", "signin.object-id")
+	x := p.status(t, "signin.resp3")
+	assert.Equal(t, report.Skip, x.Status)
+	assert.Equal(t, "does not declare resp3", x.Reason)
+	assert.Equal(t, 0, p.report.End.Exit)
+	assert.Equal(t, report.Partial, p.report.Summary("driver").Conformance)
+
+	p = play(t, declaring(protocol.CapClientSecret), "", nil, "signin.resp3")
+	assert.Equal(t, 3, p.report.End.Exit, "nothing was played: that is no success")
+}
+
+// rewriting serves the reference client and lets f change every reply.
+func rewriting(f func(*protocol.Reply)) serveFunc {
+	return func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+		return mutant.Serve(mutant.None)(ctx, stdin, &replyWriter{stdout, f}, stderr)
+	}
+}
+
+type replyWriter struct {
+	out io.Writer
+	f   func(*protocol.Reply)
+}
+
+func (w *replyWriter) Write(line []byte) (int, error) {
+	parsed, err := protocol.ParseLine(bytes.TrimSpace(line))
+	if err != nil {
+		return 0, err
+	}
+	for _, op := range []protocol.Op{protocol.OpHello, protocol.OpCommand, protocol.OpOpen} {
+		r, err := parsed.Reply(op)
+		if err != nil {
+			continue
+		}
+		w.f(&r)
+		changed, err := protocol.EncodeReply(op, r)
+		if err != nil {
+			return 0, err
+		}
+		_, err = w.out.Write(changed)
+		return len(line), err
+	}
+	_, err = w.out.Write(line)
+	return len(line), err
+}
+
+func TestUnsupportedThoughDeclaredIsTheDriversFault(t *testing.T) {
+	t.Parallel()
+	p := play(t, rewriting(func(r *protocol.Reply) {
+		if r.Value != nil {
+			*r = protocol.Reply{ID: r.ID, Error: &protocol.Error{Kind: protocol.KindUnsupported, Message: "no commands today"}}
+		}
+	}), "", nil, "signin.object-id")
+	x := p.status(t, "signin.object-id")
+	assert.Equal(t, report.Error, x.Status)
+	assert.Contains(t, x.Reason, "no commands today")
+	assert.Equal(t, 3, p.report.End.Exit)
+}
+
+func TestInternalErrorIsTheDriversFault(t *testing.T) {
+	t.Parallel()
+	p := play(t, rewriting(func(r *protocol.Reply) {
+		if r.Value != nil {
+			*r = protocol.Reply{ID: r.ID, Error: &protocol.Error{Kind: protocol.KindInternal, Message: "KeyError: 'x'"}}
+		}
+	}), "", nil, "signin.object-id")
+	assert.Equal(t, report.Error, p.status(t, "signin.object-id").Status)
+}
+
+// TestCrashKeepsWhatWasFinished: a driver that dies must not take finished results with it, nor let the rest pass.
+func TestCrashKeepsWhatWasFinished(t *testing.T) {
+	t.Parallel()
+	crash := func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		in, out := io.Pipe()
+		go func() {
+			closes := 0
+			buffer := make([]byte, protocol.MaxLine)
+			for {
+				n, err := stdin.Read(buffer)
+				closes += bytes.Count(buffer[:n], []byte(`"op":"close"`))
+				if closes >= 2 {
+					cancel(errors.New("boom"))
+					_ = out.CloseWithError(io.EOF)
+					return
+				}
+				if _, werr := out.Write(buffer[:n]); err != nil || werr != nil {
+					_ = out.CloseWithError(io.EOF)
+					return
+				}
+			}
+		}()
+		if err := mutant.Serve(mutant.None)(ctx, in, stdout, stderr); err != nil {
+			return err
+		}
+		return context.Cause(ctx)
+	}
+	p := play(t, crash, "", func(r *scenarios.Run) { r.Parallel = 1 }, "signin.object-id", "signin.scope", "signin.tls", "signin.token-is-the-password")
+	var statuses []report.Status
+	for _, x := range p.report.Results {
+		statuses = append(statuses, x.Status)
+	}
+	assert.Equal(t, []report.Status{report.Pass, report.Error, report.NotRun, report.NotRun}, statuses)
+	assert.Contains(t, p.report.Results[1].Reason, "driver")
+	assert.Equal(t, 3, p.report.End.Exit)
+	_, err := report.Read(strings.NewReader(p.jsonl))
+	assert.NoError(t, err, "the report is whole")
+}
+
+func TestEndedRunIsNotRun(t *testing.T) {
+	t.Parallel()
+	c, err := scenarios.Load(features.FS)
+	require.NoError(t, err)
+	list, err := c.Select([]string{"signin.object-id"}, "")
+	require.NoError(t, err)
+	d, err := driver.Start(t.Context(), driver.InProcess("driver", mutant.Serve(mutant.None)), driver.Options{})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, d.Stop()) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	lane, err := scenarios.NewLane("scaled", 0)
+	require.NoError(t, err)
+	w := report.NewWriter(io.Discard, report.Run{Version: "test"})
+	(&scenarios.Run{Lane: lane}).Play(ctx, list, []*scenarios.Subject{{Name: "driver", Driver: d}}, w)
+	r, err := w.End(report.End{})
+	require.NoError(t, err)
+	assert.Equal(t, report.NotRun, r.Results[0].Status)
+	assert.Equal(t, 3, r.End.Exit)
+}
