@@ -42,6 +42,9 @@ type Scenario struct {
 	Needs []protocol.Capability
 	Tags  []string
 	Steps []Step
+	// OwnProcess is set by the tag @process: the scenario gets a driver process for itself. It is for scenarios in which a
+	// library is known to take its whole process down; then that is its failure, and does not spoil the others.
+	OwnProcess bool
 }
 
 // Location is file:line, for messages.
@@ -210,10 +213,12 @@ func (c *Catalogue) newScenario(file, feature string, p *messages.Pickle, lines 
 				bad("unknown capability %q: expected one of %v", value, protocol.Capabilities())
 			}
 			s.Needs = append(s.Needs, protocol.Capability(value))
+		case value == "" && key == "process":
+			s.OwnProcess = true
 		case value == "" && key == strings.TrimSuffix(s.File, ".feature"):
 			// Every feature carries its own name as a tag, to be selected by it.
 		default:
-			bad("unknown tag %s: expected @id:…, @must, @should, @info, @req:…, @needs:… or @%s", tag.Name, strings.TrimSuffix(s.File, ".feature"))
+			bad("unknown tag %s: expected @id:…, @must, @should, @info, @req:…, @needs:…, @process or @%s", tag.Name, strings.TrimSuffix(s.File, ".feature"))
 		}
 	}
 	if !idPattern.MatchString(s.ID) {

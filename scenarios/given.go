@@ -11,24 +11,40 @@ import (
 )
 
 func (w *World) aCache() error {
-	var err error
-	if w.entra, err = fakeentra.Start(fakeentra.WithClock(w.clock)); err != nil {
-		return fmt.Errorf("start the issuer: %w", err)
+	err := w.ports.onFresh(func() (port int, err error) {
+		if w.entra != nil { // its port was not fresh
+			if err := w.entra.Close(); err != nil {
+				return 0, err
+			}
+		}
+		if w.entra, err = fakeentra.Start(fakeentra.WithClock(w.clock)); err != nil {
+			return 0, fmt.Errorf("start the issuer: %w", err)
+		}
+		return portOf(w.entra.Addr())
+	})
+	if err != nil {
+		return err
 	}
 	return w.startCache()
 }
 
 func (w *World) startCache(opts ...fakeserver.Option) error {
-	cache, err := fakeserver.Start(append([]fakeserver.Option{
-		fakeserver.WithClock(w.clock),
-		fakeserver.WithIssuer(w.entra.Authority()),
-		fakeserver.WithIssuerCA(w.entra.CAPEM()),
-	}, opts...)...)
-	if err != nil {
-		return fmt.Errorf("start the cache: %w", err)
-	}
-	w.cache = cache
-	return nil
+	return w.ports.onFresh(func() (port int, err error) {
+		if w.cache != nil {
+			if err := w.cache.Close(); err != nil {
+				return 0, err
+			}
+		}
+		w.cache, err = fakeserver.Start(append([]fakeserver.Option{
+			fakeserver.WithClock(w.clock),
+			fakeserver.WithIssuer(w.entra.Authority()),
+			fakeserver.WithIssuerCA(w.entra.CAPEM()),
+		}, opts...)...)
+		if err != nil {
+			return 0, fmt.Errorf("start the cache: %w", err)
+		}
+		return w.cache.Port(), nil
+	})
 }
 
 // anUntrustedCertificate replaces the cache by one that differs in its certificate only. It comes before the client's first act.
@@ -37,9 +53,6 @@ func (w *World) anUntrustedCertificate() error {
 		return fmt.Errorf("the certificate must be set before the client connects")
 	}
 	assignments := w.cache.Assignments()
-	if err := w.cache.Close(); err != nil {
-		return err
-	}
 	if err := w.startCache(fakeserver.WithForeignCertificate()); err != nil {
 		return err
 	}

@@ -18,6 +18,8 @@ type Subject struct {
 	Name   string
 	Driver *driver.Driver
 	Known  driver.KnownFailures
+	// Fresh starts another process of the same driver, for scenarios that want one for themselves.
+	Fresh func(ctx context.Context) (*driver.Driver, error)
 }
 
 // Run plays scenarios against subjects.
@@ -31,6 +33,8 @@ type Run struct {
 	Progress func(done, total int, r report.Result)
 	// KeepTimelines keeps the timeline of scenarios that passed, too.
 	KeepTimelines bool
+
+	ports ports
 }
 
 // DefaultParallel is enough to make waiting the smaller part of a run on two cores, and little enough for a client's timers to be
@@ -103,10 +107,23 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	limit := s.limit(run.Lane)
 	playCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	w := newWorld(playCtx, run.Lane, s, subject.Driver, client)
-	w.alone = alone
+	d := subject.Driver
+	if s.OwnProcess {
+		var err error
+		if d, err = subject.Fresh(ctx); err != nil {
+			r.Status, r.Reason = report.Error, "the driver did not start once more: "+err.Error()
+			return r
+		}
+		defer func() { _ = d.Stop() }() // if it broke, the verdict says so already
+	}
+	w := newWorld(playCtx, run.Lane, s, d, client)
+	w.ports = &run.ports
+	w.alone = alone || s.OwnProcess
 	failed := play(w)
 	r.Duration = w.clock.Since(w.start)
+	if failed != nil && s.OwnProcess && d.Err() != nil {
+		failed.err = expect("the application to live on", "its process ended: %s", d.Err())
+	}
 	run.judge(&r, s, failed, playCtx, limit)
 	if known != nil && (r.Status == report.Fail || r.Status == report.Warn) {
 		r.Status, r.Reason = report.XFail, known.Reason
@@ -117,7 +134,7 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	if r.Status != report.Pass || run.KeepTimelines {
 		r.Timeline = w.timeline()
 	}
-	if err := w.close(); err != nil && !r.Status.Broken() {
+	if err := w.close(); err != nil && !r.Status.Broken() && r.Status != report.Fail && r.Status != report.XFail {
 		r.Status, r.Reason = blame(err), "closing the scenario: "+err.Error()
 	}
 	return r

@@ -41,7 +41,10 @@ func play(t *testing.T, serve serveFunc, known string, change func(*scenarios.Ru
 	require.NoError(t, err)
 	list, err := c.Select(ids, "")
 	require.NoError(t, err)
-	d, err := driver.Start(t.Context(), driver.InProcess("driver", serve), driver.Options{})
+	start := func(ctx context.Context) (*driver.Driver, error) {
+		return driver.Start(ctx, driver.InProcess("driver", serve), driver.Options{})
+	}
+	d, err := start(t.Context())
 	require.NoError(t, err)
 	lane, err := scenarios.NewLane("scaled", 0)
 	require.NoError(t, err)
@@ -57,7 +60,7 @@ func play(t *testing.T, serve serveFunc, known string, change func(*scenarios.Ru
 	for _, s := range list {
 		w.Scenario(s.Report())
 	}
-	run.Play(t.Context(), list, []*scenarios.Subject{{Name: "driver", Driver: d, Known: failures}}, w)
+	run.Play(t.Context(), list, []*scenarios.Subject{{Name: "driver", Driver: d, Known: failures, Fresh: start}}, w)
 	_ = d.Stop() // a broken driver says so again
 	r, err := w.End(report.End{Complete: true})
 	require.NoError(t, err)

@@ -41,6 +41,7 @@ type World struct {
 	driver   *driver.Driver
 	client   string // the client's name in the driver's process
 	alone    bool   // no other scenario plays against the driver
+	ports    *ports
 	start    time.Time
 
 	entra   *fakeentra.Server

@@ -86,10 +86,10 @@ class Client:
         self.closed = False
         self._emit = emit
         self._subscribers = []
-        self._confirm_timeout = settings.get("socket_timeout", 5)
         self._redis = redis.Redis(**settings)
+        self._confirm_timeout = self._redis.get_connection_kwargs()["socket_timeout"]
         # redis-py turns the replies of known commands into Python values: SET gives True. These callbacks ask for the replies
-        # as they are. It does not tell a simple string from a bulk string in either case.
+        # as they are. redis-py does not tell a simple string from a bulk string in either case.
         for name in list(self._redis.response_callbacks):
             self._redis.set_response_callback(name, lambda response, **_: response)
 

@@ -1,7 +1,4 @@
-"""The driver's manners, without a cache or an issuer. Run it with the Python of the prepared environment:
-
-    venv/bin/python -B -m unittest
-"""
+"""The driver's manners, without a cache or an issuer. README.md says how to run it."""
 
 import importlib.metadata
 import json
@@ -214,10 +211,16 @@ class Replies(unittest.TestCase):
             (1.5, {"type": "double", "value": 1.5}),
             (float("inf"), {"type": "double", "value": "inf"}),
             (b"\xff", {"type": "bulk", "value": "\ufffd"}),
-            ([b"a", [1]], {"type": "array", "value": [
-                {"type": "bulk", "value": "a"},
-                {"type": "array", "value": [{"type": "integer", "value": 1}]},
-            ]}),
+            (
+                [b"a", [1]],
+                {
+                    "type": "array",
+                    "value": [
+                        {"type": "bulk", "value": "a"},
+                        {"type": "array", "value": [{"type": "integer", "value": 1}]},
+                    ],
+                },
+            ),
             ({b"k": 1}, {"type": "map", "value": [[{"type": "bulk", "value": "k"}, {"type": "integer", "value": 1}]]}),
             (redis.exceptions.NoPermissionError("no", status_code="NOPERM"), {"type": "error", "value": "NOPERM no"}),
         ]:

@@ -21,7 +21,7 @@ type healthcheckCmd struct {
 func (c *healthcheckCmd) Run(ctx context.Context, std streams) error {
 	pair, err := c.resolve()
 	if err != nil {
-		return usageError(err)
+		return err
 	}
 	addr, err := c.cacheAddr(pair.Cache)
 	if err != nil {
@@ -29,7 +29,7 @@ func (c *healthcheckCmd) Run(ctx context.Context, std streams) error {
 	}
 	override(&pair.Entra.ObjectID, c.ObjectID)
 	if err := c.missing(map[string]string{"--cache-addr": addr, "--object-id": pair.Entra.ObjectID}); err != nil {
-		return usageError(err)
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()

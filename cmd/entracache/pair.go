@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -57,19 +58,20 @@ type pairFlags struct {
 	Timeout      time.Duration `help:"Give up after this long." default:"5s" placeholder:"DURATION"`
 }
 
-// resolve fills in what the flags leave open from the ready file.
+// resolve fills in what the flags leave open from the ready file. Its errors carry an exit code: a ready file that is not there
+// means that no pair is up, which is an answer; anything else is a wrong question.
 func (p *pairFlags) resolve() (ready, error) {
 	var r ready
 	if p.Timeout <= 0 {
-		return r, fmt.Errorf("--timeout %s: expected more than 0", p.Timeout)
+		return r, usageError(fmt.Errorf("--timeout %s: expected more than 0", p.Timeout))
 	}
 	if p.ReadyFile != "" {
 		text, err := os.ReadFile(p.ReadyFile)
 		if err != nil {
-			return r, fmt.Errorf("--ready-file %s: %w; is \"entracache serve --ready-file %s\" running?", p.ReadyFile, withoutPath(err), p.ReadyFile)
+			return r, noReadyFile(fmt.Errorf("--ready-file %s: %w; is \"entracache serve --ready-file %s\" running?", p.ReadyFile, withoutPath(err), p.ReadyFile))
 		}
 		if err := json.Unmarshal(text, &r); err != nil || r.Event != "ready" {
-			return r, fmt.Errorf("--ready-file %s: expected the ready line of \"entracache serve\", got %.80q", p.ReadyFile, text)
+			return r, usageError(fmt.Errorf("--ready-file %s: expected the ready line of \"entracache serve\", got %.80q", p.ReadyFile, text))
 		}
 	}
 	if r.Entra == nil {
@@ -82,6 +84,13 @@ func (p *pairFlags) resolve() (ready, error) {
 	return r, p.missing(map[string]string{
 		"--authority": r.Entra.Authority, "--client-id": r.Entra.ClientID, "--client-secret": r.Entra.ClientSecret,
 	})
+}
+
+func noReadyFile(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nonconformant(err)
+	}
+	return usageError(err)
 }
 
 func override(target *string, value string) {
@@ -102,9 +111,9 @@ func (p *pairFlags) missing(needed map[string]string) error {
 	case len(names) == 0:
 		return nil
 	case p.ReadyFile == "":
-		return fmt.Errorf("which pair? Give --ready-file with the file that \"entracache serve --ready-file\" wrote, or %s", strings.Join(names, ", "))
+		return usageError(fmt.Errorf("which pair? Give --ready-file with the file that \"entracache serve --ready-file\" wrote, or %s", strings.Join(names, ", ")))
 	default:
-		return fmt.Errorf("the ready file %s says nothing of it: give %s", p.ReadyFile, strings.Join(names, ", "))
+		return usageError(fmt.Errorf("the ready file %s says nothing of it: give %s", p.ReadyFile, strings.Join(names, ", ")))
 	}
 }
 

@@ -12,7 +12,7 @@ type tokenCmd struct {
 func (c *tokenCmd) Run(ctx context.Context, std streams) error {
 	pair, err := c.resolve()
 	if err != nil {
-		return usageError(err)
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()

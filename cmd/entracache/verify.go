@@ -293,12 +293,15 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 		row.Broken = err.Error()
 		return nil, row
 	}
-	d, err := driver.Start(ctx, target, driver.Options{
-		Harness: "entracache " + version(), Env: driver.Environment(bundle),
-		OnStderr: func(line driver.StderrLine) {
-			fmt.Fprintf(stderr, "%s %s\n", line.Time.UTC().Format("15:04:05.000"), line.Text)
-		},
-	})
+	fresh := func(ctx context.Context) (*driver.Driver, error) {
+		return driver.Start(ctx, target, driver.Options{
+			Harness: "entracache " + version(), Env: driver.Environment(bundle),
+			OnStderr: func(line driver.StderrLine) {
+				fmt.Fprintf(stderr, "%s %s\n", line.Time.UTC().Format("15:04:05.000"), line.Text)
+			},
+		})
+	}
+	d, err := fresh(ctx)
 	if err == nil {
 		if err = d.LiarProbe(ctx); err != nil {
 			_ = d.Stop() // it lied: how it ends does not matter any more
@@ -311,7 +314,7 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 	}
 	row.Info, row.Capabilities = d.Hello().Driver, d.Hello().Capabilities
 	say("%s: %s %s is ready", item.name, d.Library().Name, d.Library().Version)
-	return &scenarios.Subject{Name: item.name, Driver: d, Known: known}, row
+	return &scenarios.Subject{Name: item.name, Driver: d, Known: known, Fresh: fresh}, row
 }
 
 // stderrFile keeps all that a driver says on stderr; a timeline shows only what is surely about its scenario.

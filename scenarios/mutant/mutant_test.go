@@ -1,6 +1,7 @@
 package mutant_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -22,7 +23,10 @@ import (
 // play plays scenarios against the reference client with one bug.
 func play(t *testing.T, bug mutant.Bug, list []*scenarios.Scenario) *report.Report {
 	t.Helper()
-	d, err := driver.Start(t.Context(), driver.InProcess(mutant.Name(bug), mutant.Serve(bug)), driver.Options{})
+	start := func(ctx context.Context) (*driver.Driver, error) {
+		return driver.Start(ctx, driver.InProcess(mutant.Name(bug), mutant.Serve(bug)), driver.Options{})
+	}
+	d, err := start(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, d.LiarProbe(t.Context()))
 	lane, err := scenarios.NewLane("scaled", 0)
@@ -33,7 +37,7 @@ func play(t *testing.T, bug mutant.Bug, list []*scenarios.Scenario) *report.Repo
 		w.Scenario(s.Report())
 	}
 	w.Driver(report.Driver{Name: mutant.Name(bug), Info: d.Hello().Driver})
-	run.Play(t.Context(), list, []*scenarios.Subject{{Name: mutant.Name(bug), Driver: d}}, w)
+	run.Play(t.Context(), list, []*scenarios.Subject{{Name: mutant.Name(bug), Driver: d, Fresh: start}}, w)
 	require.NoError(t, d.Stop())
 	r, err := w.End(report.End{Complete: true})
 	require.NoError(t, err)

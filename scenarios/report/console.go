@@ -67,9 +67,6 @@ func (m *matrix) write(w io.Writer) error {
 		left = max(left, len(s.ID))
 	}
 	left += 1 + len("SHOULD")
-	for _, text := range legend { // the totals stand in the same column
-		left = max(left, len("✗ HARNESS  ")-len("✗")+1+utf8.RuneCountInString(text))
-	}
 	var b strings.Builder
 	row := func(head string, cells func(i int) string) {
 		line := pad(head, left)
@@ -95,6 +92,7 @@ func (m *matrix) write(w io.Writer) error {
 	}
 	b.WriteString("\n")
 	m.totals(row)
+	m.legend(&b)
 	m.notes(&b)
 	_, err := io.WriteString(w, protocol.Redact(b.String()))
 	return err
@@ -107,7 +105,7 @@ func (m *matrix) totals(row func(string, func(int) string)) {
 	}
 	for _, s := range Statuses {
 		if slices.ContainsFunc(summaries, func(sum Summary) bool { return sum.Counts[s] > 0 }) {
-			row(fmt.Sprintf("%s %s  %s", symbols[s], pad(words[s], len("HARNESS")), legend[s]), func(i int) string { return fmt.Sprint(summaries[i].Counts[s]) })
+			row(symbols[s]+" "+words[s], func(i int) string { return fmt.Sprint(summaries[i].Counts[s]) })
 		}
 	}
 	passed := func(i int) string { return fmt.Sprintf("%d/%d", summaries[i].Counts[Pass], len(m.report.Scenarios)) }
@@ -118,6 +116,30 @@ func (m *matrix) totals(row func(string, func(int) string)) {
 		}
 		return string(summaries[i].Conformance)
 	})
+}
+
+// legend explains the cells that occur.
+func (m *matrix) legend(b *strings.Builder) {
+	used := map[string]bool{}
+	for _, s := range m.report.Scenarios {
+		for _, c := range m.columns {
+			status := NotRun
+			if x, ok := m.report.Result(c.name, s.ID); ok {
+				status = x.Status
+			}
+			used[cell(s, status)] = true
+		}
+	}
+	b.WriteString("\n")
+	explain := func(cell, text string) {
+		if used[cell] {
+			fmt.Fprintf(b, "%s  %s\n", pad(cell, len(measured)), text)
+		}
+	}
+	for _, s := range Statuses {
+		explain(symbols[s]+" "+words[s], legend[s])
+	}
+	explain(measured, "an INFO: nothing is asked, so what was seen is a measurement")
 }
 
 func (m *matrix) notes(b *strings.Builder) {
@@ -204,9 +226,13 @@ func (r *Report) WriteFailure(w io.Writer, x Result) error {
 
 func writeFailure(w io.Writer, x Result, s Scenario, version string) error {
 	var b strings.Builder
-	head := fmt.Sprintf("%s %s   %s   %s", symbols[x.Status], strings.TrimSpace(x.Driver+" "+version), x.Scenario, s.Level)
+	mark, verdict := symbols[x.Status], legend[x.Status]
+	if cell(s, x.Status) == measured {
+		mark, verdict, _ = strings.Cut(measured, " ")
+	}
+	head := fmt.Sprintf("%s %s   %s   %s", mark, strings.TrimSpace(x.Driver+" "+version), x.Scenario, s.Level)
 	if x.Status != Fail {
-		head += "   " + legend[x.Status]
+		head += "   " + verdict
 	}
 	gap := max(len("   "), pageWidth-utf8.RuneCountInString(head)-utf8.RuneCountInString(s.Location))
 	fmt.Fprintf(&b, "\n%s%s%s\n", head, strings.Repeat(" ", gap), s.Location)

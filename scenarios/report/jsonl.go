@@ -90,6 +90,9 @@ func (w *Writer) End(end End) (*Report, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	end.Results, end.Counts = len(w.report.Results), count(w.report.Results)
+	if end.Complete && !w.accept("end", w.report.complete()) {
+		end.Complete = false
+	}
 	w.report.End = end
 	w.report.End.Exit = w.report.ExitCode()
 	w.line("end", w.report.End)
@@ -136,6 +139,11 @@ func Read(r io.Reader) (*Report, error) {
 	if report.End.Results != len(report.Results) || !maps.Equal(report.End.Counts, count(report.Results)) {
 		return report, fmt.Errorf("the end line counts %d results %v, but there are %d %v: lines are missing or were added",
 			report.End.Results, report.End.Counts, len(report.Results), count(report.Results))
+	}
+	if report.End.Complete {
+		if err := report.complete(); err != nil {
+			return report, fmt.Errorf("the end line says that the run is complete, but %w", err)
+		}
 	}
 	if have := report.ExitCode(); report.End.Exit != have {
 		return report, fmt.Errorf("the end line says exit %d, but its results make it %d", report.End.Exit, have)

@@ -191,8 +191,12 @@ func (r *Report) Summary(driver string) Summary {
 }
 
 // ExitCode is 0 when everything is as expected: passes, warnings, skips by capability and known failures that still fail; 1 when a
-// library is not as expected, or a known failure is stale; 3 when the harness or a driver broke, or no scenario was played.
+// library is not as expected, or a known failure is stale; 3 when the harness or a driver broke, the run was cut short, or no scenario was
+// played.
 func (r *Report) ExitCode() int {
+	if !r.End.Complete {
+		return 3
+	}
 	played, code := 0, 0
 	for _, d := range r.Drivers {
 		if d.Broken != "" {

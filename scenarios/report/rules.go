@@ -47,6 +47,21 @@ func (r *Report) addResult(x Result) error {
 	return nil
 }
 
+// complete says what is missing: every driver that was run has a result of every scenario.
+func (r *Report) complete() error {
+	for _, d := range r.Drivers {
+		if d.NotRun != "" || d.Broken != "" {
+			continue
+		}
+		for _, s := range r.Scenarios {
+			if _, ok := r.Result(d.Name, s.ID); !ok {
+				return fmt.Errorf("driver %q has no result of scenario %q", d.Name, s.ID)
+			}
+		}
+	}
+	return nil
+}
+
 func (r *Report) hasDriver(name string) bool {
 	return slices.ContainsFunc(r.Drivers, func(d Driver) bool { return d.Name == name })
 }

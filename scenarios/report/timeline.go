@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -65,7 +66,7 @@ func timelineLines(entries []Entry) []string {
 			sign = "" // FormatOffset writes the minus
 		}
 		r := row{at: sign + FormatOffset(e.At), source: e.Source, text: oneLine(e.Text)}
-		if found := connection.FindStringSubmatch(r.text); found != nil {
+		if found := connection.FindStringSubmatch(r.text); found != nil && e.Source == "cache" {
 			r.conn, r.text = found[1], found[2]
 		}
 		if cut := strings.LastIndex(r.text, arrow); cut >= 0 {
@@ -89,7 +90,12 @@ func timelineLines(entries []Entry) []string {
 	return lines
 }
 
-// oneLine keeps a text from breaking the table that it stands in.
+// oneLine keeps a text, which may come from a library or a driver, from breaking the table or the terminal that it is shown on.
 func oneLine(text string) string {
-	return strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\t", " ").Replace(text)
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
 }

@@ -14,6 +14,11 @@ import (
 // maxString is Redis' largest string, in bytes.
 const maxString = 512 << 20
 
+// maxRepeats bounds SRANDMEMBER with a negative count, which gives that many
+// elements however few there are. Redis has no such bound (before 7.0 it would
+// try for ever).
+const maxRepeats = 1 << 24
+
 // refuse answers commands on which the engine panics, or for which it takes
 // more memory than Redis would.
 func refuse(c Call) (reply string, refused bool) {
@@ -35,6 +40,16 @@ func refuse(c Call) (reply string, refused bool) {
 			if n, err := strconv.ParseInt(string(c.Args[i+1]), 10, 64); err == nil && n < 1 {
 				return "-ERR syntax error\r\n", true
 			}
+		}
+	case "srandmember":
+		if len(c.Args) > 2 {
+			if n, err := strconv.ParseInt(string(c.Args[2]), 10, 64); err == nil && n < -maxRepeats {
+				return "-ERR value is out of range\r\n", true
+			}
+		}
+	case "xtrim":
+		if last := string(c.Args[len(c.Args)-1]); last == "~" || last == "=" {
+			return "-ERR syntax error\r\n", true
 		}
 	case "setrange":
 		if n, err := strconv.ParseInt(string(c.Args[2]), 10, 64); err == nil && n > maxString-int64(len(c.Args[3])) {
