@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/entracache/entracache/scenarios/driver"
+	"github.com/entracache/entracache/scenarios/protocol"
 	"github.com/entracache/entracache/scenarios/report"
 )
 
@@ -17,7 +18,8 @@ type Subject struct {
 	// Name is the column in the matrix.
 	Name   string
 	Driver *driver.Driver
-	Known  driver.KnownFailures
+	// Known are the scenarios that the library is known to fail, Flaky those that it fails now and then.
+	Known, Flaky driver.KnownFailures
 	// Fresh starts another process of the same driver, for scenarios that want one for themselves.
 	Fresh func(ctx context.Context) (*driver.Driver, error)
 }
@@ -90,11 +92,9 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 		r.Again = run.Again(subject.Name, s.ID)
 	}
 	known := subject.Known.Match(s.ID)
-	for _, need := range s.Needs {
-		if !subject.Driver.Declares(need) {
-			r.Status, r.Reason = report.Skip, "does not declare "+string(need)
-			return r
-		}
+	if missing := s.missing(subject.Driver); missing != "" {
+		r.Status, r.Reason = report.Skip, "does not declare "+string(missing)
+		return r
 	}
 	if err := ctx.Err(); err != nil {
 		r.Status, r.Reason = report.NotRun, "the run was ended before its turn"
@@ -125,7 +125,13 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 		failed.err = expect("the application to live on", "its process ended: %s", d.Err())
 	}
 	run.judge(&r, s, failed, playCtx, limit)
-	if known != nil && (r.Status == report.Fail || r.Status == report.Warn) {
+	missed := r.Status == report.Fail || r.Status == report.Warn
+	if flaky := subject.Flaky.Match(s.ID); flaky != nil && (missed || r.Status == report.Pass) {
+		r.Status, r.Reason = report.FlakyPass, flaky.Reason
+		if missed {
+			r.Status = report.FlakyFail
+		}
+	} else if known != nil && missed {
 		r.Status, r.Reason = report.XFail, known.Reason
 	} else if known != nil && r.Status == report.Pass {
 		r.Status = report.XPass
@@ -139,6 +145,19 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	}
 	return r
 }
+
+// missing is a capability that the scenario needs and the driver lacks, or "".
+func (s *Scenario) missing(d *driver.Driver) protocol.Capability {
+	for _, need := range s.Needs {
+		if !d.Declares(need) {
+			return need
+		}
+	}
+	return ""
+}
+
+// PlayableBy tells whether the driver declares all that the scenario needs.
+func (s *Scenario) PlayableBy(d *driver.Driver) bool { return s.missing(d) == "" }
 
 // judge turns how the scenario ended into a status.
 func (run *Run) judge(r *report.Result, s *Scenario, failed *failure, ctx context.Context, limit time.Duration) {

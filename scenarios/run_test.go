@@ -37,6 +37,11 @@ type serveFunc func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writ
 
 func play(t *testing.T, serve serveFunc, known string, change func(*scenarios.Run), ids ...string) played {
 	t.Helper()
+	return playFlaky(t, serve, known, nil, change, ids...)
+}
+
+func playFlaky(t *testing.T, serve serveFunc, known string, flaky driver.KnownFailures, change func(*scenarios.Run), ids ...string) played {
+	t.Helper()
 	c, err := scenarios.Load(features.FS)
 	require.NoError(t, err)
 	list, err := c.Select(ids, "")
@@ -60,7 +65,7 @@ func play(t *testing.T, serve serveFunc, known string, change func(*scenarios.Ru
 	for _, s := range list {
 		w.Scenario(s.Report())
 	}
-	run.Play(t.Context(), list, []*scenarios.Subject{{Name: "driver", Driver: d, Known: failures, Fresh: start}}, w)
+	run.Play(t.Context(), list, []*scenarios.Subject{{Name: "driver", Driver: d, Known: failures, Flaky: flaky, Fresh: start}}, w)
 	_ = d.Stop() // a broken driver says so again
 	r, err := w.End(report.End{Complete: true})
 	require.NoError(t, err)
@@ -86,6 +91,20 @@ func TestKnownFailures(t *testing.T) {
 	assert.Equal(t, 1, p.report.End.Exit)
 }
 
+func TestKnownFlakyIsNeverRed(t *testing.T) {
+	t.Parallel()
+	flaky, err := driver.ParseKnownFailures("known_flaky.txt", strings.NewReader("signin.*  # now and then"))
+	require.NoError(t, err)
+	for bug, want := range map[mutant.Bug]report.Status{mutant.None: report.FlakyPass, mutant.SendsClientID: report.FlakyFail} {
+		p := playFlaky(t, mutant.Serve(bug), "", flaky, nil, "signin.object-id")
+		x := p.status(t, "signin.object-id")
+		assert.Equal(t, want, x.Status)
+		assert.Equal(t, "now and then", x.Reason)
+		assert.Equal(t, 0, p.report.End.Exit)
+		assert.Equal(t, report.Nonconformant, p.report.Summary("driver").Conformance)
+	}
+}
+
 func TestFailureTellsWhatWasSeen(t *testing.T) {
 	t.Parallel()
 	p := play(t, mutant.Serve(mutant.SendsClientID), "", func(r *scenarios.Run) {
@@ -100,8 +119,8 @@ func TestFailureTellsWhatWasSeen(t *testing.T) {
 	assert.Equal(t, "again driver signin.object-id", x.Again)
 	var timeline strings.Builder
 	require.NoError(t, report.WriteTimeline(&timeline, "", x.Timeline))
-	assert.Regexp(t, `cache +1 ← HELLO \S+ \(the client ID\) jwt#[0-9a-f]{4} \(exp \+6\dm.*\) → refused: username-mismatch`, timeline.String())
-	assert.Regexp(t, `entra +← client_credentials https://redis.azure.com/.default → jwt#[0-9a-f]{4}`, timeline.String())
+	assert.Regexp(t, `cache +1 ← HELLO \S+ \(the client ID\) +jwt#[0-9a-f]{4} \(exp \+6\dm.*\) → refused: username-mismatch`, timeline.String())
+	assert.Regexp(t, `entra +← client_credentials https://redis.azure.com/.default +→ jwt#[0-9a-f]{4}`, timeline.String())
 	assert.NotContains(t, p.jsonl, "eyJ", "no token is written anywhere")
 	assert.NotContains(t, p.jsonl, "fake-secret", "no secret is written anywhere")
 	assert.Empty(t, p.status(t, "refused.client-id").Timeline, "a pass has no timeline unless asked for")
@@ -246,7 +265,9 @@ func TestEndedRunIsNotRun(t *testing.T) {
 	cancel()
 	lane, err := scenarios.NewLane("scaled", 0)
 	require.NoError(t, err)
-	w := report.NewWriter(io.Discard, report.Run{Version: "test"})
+	w := report.NewWriter(io.Discard, report.Run{Version: "test", Start: time.Now()})
+	w.Driver(report.Driver{Name: "driver", Info: d.Hello().Driver})
+	w.Scenario(list[0].Report())
 	(&scenarios.Run{Lane: lane}).Play(ctx, list, []*scenarios.Subject{{Name: "driver", Driver: d}}, w)
 	r, err := w.End(report.End{})
 	require.NoError(t, err)

@@ -137,7 +137,7 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane
 	run := &scenarios.Run{
 		Lane: lane, Parallel: c.Parallel, KeepTimelines: c.Trace,
 		Again: func(subject, scenario string) string {
-			return fmt.Sprintf("go run ./cmd/entracache verify %s --scenario %s --trace", c.argumentOf(subject), scenario)
+			return fmt.Sprintf("go run ./cmd/entracache verify %s --scenario %s --trace%s", c.argumentOf(subject), scenario, c.laneFlags())
 		},
 		Progress: func(done, total int, r report.Result) {
 			say("[%*d/%d] %-7s %s %s (%.1fs)", len(fmt.Sprint(total)), done, total, r.Status, r.Driver, r.Scenario, r.Duration.Seconds())
@@ -160,6 +160,18 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane
 		return &exitError{code: code}
 	}
 	return nil
+}
+
+// laneFlags repeat how time was mapped, where it was not the default.
+func (c *verifyCmd) laneFlags() string {
+	flags := ""
+	if c.Lane != "scaled" {
+		flags += " --lane " + c.Lane
+	}
+	if c.Speed != 0 {
+		flags += fmt.Sprintf(" --speed %g", c.Speed)
+	}
+	return flags
 }
 
 func (c *verifyCmd) filters() []string {
@@ -264,7 +276,7 @@ func (c *verifyCmd) start(ctx context.Context, say progress, clients []candidate
 func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, bundle string) (*scenarios.Subject, report.Driver) {
 	row := report.Driver{Name: item.name}
 	target := item.target
-	var known driver.KnownFailures
+	var known, flaky driver.KnownFailures
 	if item.config != nil {
 		runtime, err := item.config.Probe(ctx)
 		if err != nil {
@@ -286,7 +298,7 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 		if prepared.Reused {
 			say("%s: prepared before, in %s", item.name, prepared.Dir)
 		}
-		target, known = item.config.Target(prepared), item.config.KnownFailures
+		target, known, flaky = item.config.Target(prepared), item.config.KnownFailures, item.config.KnownFlaky
 	}
 	stderr, err := c.stderrFile(item.name)
 	if err != nil {
@@ -314,7 +326,7 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 	}
 	row.Info, row.Capabilities = d.Hello().Driver, d.Hello().Capabilities
 	say("%s: %s %s is ready", item.name, d.Library().Name, d.Library().Version)
-	return &scenarios.Subject{Name: item.name, Driver: d, Known: known, Fresh: fresh}, row
+	return &scenarios.Subject{Name: item.name, Driver: d, Known: known, Flaky: flaky, Fresh: fresh}, row
 }
 
 // stderrFile keeps all that a driver says on stderr; a timeline shows only what is surely about its scenario.
@@ -337,6 +349,12 @@ func (c *verifyCmd) stale(catalogue *scenarios.Catalogue, subjects []*scenarios.
 	}
 	for _, s := range subjects {
 		problems = append(problems, s.Known.Problems(ids)...)
+		problems = append(problems, s.Flaky.Problems(ids)...)
+		for _, scenario := range catalogue.Scenarios {
+			if k := s.Known.Match(scenario.ID); k != nil && !scenario.PlayableBy(s.Driver) {
+				problems = append(problems, fmt.Sprintf("%s:%d: %q names %s, which is skipped for %s; a skip needs no excuse: remove the line", k.File, k.Line, k.Pattern, scenario.ID, s.Name))
+			}
+		}
 	}
 	return problems
 }

@@ -18,13 +18,14 @@ import (
 	"github.com/entracache/entracache/scenarios/protocol"
 )
 
-// ConfigFile and KnownFailuresFile are the names of the files that describe a client to the harness.
+// The names of the files that describe a client to the harness.
 const (
 	ConfigFile        = "client.yaml"
 	KnownFailuresFile = "known_failures.txt"
+	KnownFlakyFile    = "known_flaky.txt" // of the same form: what the library fails now and then
 )
 
-// Config is a client folder: its client.yaml and its known_failures.txt.
+// Config is a client folder: its client.yaml, its known_failures.txt and its known_flaky.txt.
 type Config struct {
 	Name          string                `yaml:"name"`    // the folder's name
 	Library       string                `yaml:"library"` // libraries[0].name of the driver's hello
@@ -38,6 +39,7 @@ type Config struct {
 
 	Dir           string        `yaml:"-"` // absolute path of the folder
 	KnownFailures KnownFailures `yaml:"-"`
+	KnownFlaky    KnownFailures `yaml:"-"`
 }
 
 // RuntimeConfig says what must be installed for the client to run.
@@ -77,16 +79,24 @@ func Load(dir string) (*Config, error) {
 	if _, err := config.inputFiles(); err != nil {
 		return nil, err
 	}
-	known, err := os.Open(filepath.Join(dir, KnownFailuresFile))
+	if config.KnownFailures, err = loadKnown(filepath.Join(dir, KnownFailuresFile)); err != nil {
+		return nil, err
+	}
+	config.KnownFlaky, err = loadKnown(filepath.Join(dir, KnownFlakyFile))
+	return config, err
+}
+
+// loadKnown reads a list of known failures; no file is an empty list.
+func loadKnown(file string) (KnownFailures, error) {
+	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return config, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer known.Close()
-	config.KnownFailures, err = ParseKnownFailures(filepath.Join(dir, KnownFailuresFile), known)
-	return config, err
+	defer f.Close()
+	return ParseKnownFailures(file, f)
 }
 
 func parseConfig(file string, raw []byte) (*Config, error) {

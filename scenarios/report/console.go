@@ -16,16 +16,17 @@ const pageWidth = 107
 
 // symbols and words are what the matrix shows for a status; the legend explains those that occur.
 var symbols = map[Status]string{
-	Pass: "✓", Fail: "✗", Warn: "!", XFail: "x", XPass: "?", Skip: "–", Error: "E", HarnessError: "H", Timeout: "T", NotRun: ".",
+	Pass: "✓", Fail: "✗", Warn: "!", XFail: "x", XPass: "?", FlakyPass: "~", FlakyFail: "~", Skip: "–", Error: "E", HarnessError: "H", Timeout: "T", NotRun: ".",
 }
 
 var words = map[Status]string{
-	Pass: "pass", Fail: "FAIL", Warn: "warn", XFail: "known", XPass: "XPASS", Skip: "skip", Error: "ERROR", HarnessError: "HARNESS",
+	Pass: "pass", Fail: "FAIL", Warn: "warn", XFail: "known", XPass: "XPASS", FlakyPass: "flaky+", FlakyFail: "flaky-", Skip: "skip", Error: "ERROR", HarnessError: "HARNESS",
 	Timeout: "TIMEOUT", NotRun: "not run",
 }
 
 var legend = map[Status]string{
 	Pass: "passed", Fail: "a MUST was missed", Warn: "a SHOULD was missed", XFail: "missed, a known failure",
+	FlakyPass: "passed this time, known to be missed now and then", FlakyFail: "missed this time, known to be missed now and then",
 	XPass: "passed, but listed as a known failure: the list is stale", Skip: "skipped", Error: "the driver broke",
 	HarnessError: "the harness broke", Timeout: "did not end", NotRun: "not run",
 }
@@ -154,7 +155,7 @@ func (m *matrix) notes(b *strings.Builder) {
 	for _, kind := range []struct {
 		status Status
 		title  string
-	}{{Skip, "Skipped"}, {XFail, "Known failures"}, {XPass, "Stale known failures: remove them from known_failures.txt"}} {
+	}{{Skip, "Skipped"}, {XFail, "Known failures"}, {FlakyPass, "Known to fail now and then; passed this time"}, {FlakyFail, "Known to fail now and then; failed this time"}, {XPass, "Stale known failures: remove them from known_failures.txt"}} {
 		// One reason often holds for several scenarios.
 		reasons := map[string][]string{}
 		var order []string
@@ -197,7 +198,7 @@ func (r *Report) WriteFailures(w io.Writer) error {
 	}
 	for _, x := range r.Results {
 		switch x.Status {
-		case Pass, Skip, XFail, XPass, NotRun:
+		case Pass, Skip, XFail, XPass, FlakyPass, FlakyFail, NotRun:
 			continue
 		}
 		if err := writeFailure(w, x, scenarios[x.Scenario], versions[x.Driver]); err != nil {

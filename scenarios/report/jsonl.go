@@ -166,7 +166,7 @@ func (r *Report) add(line []byte, ended *bool) error {
 	case "scenario":
 		return addLine(line, r.addScenario)
 	case "result":
-		return addLine(line, r.addResult)
+		return addLine(line, r.addKnownResult)
 	case "end":
 		*ended = true
 		return json.Unmarshal(line, &r.End)

@@ -122,6 +122,9 @@ func (r *Report) junitSuite(d Driver, feature string) junitSuite {
 		case x.Status == XFail:
 			suite.Skipped++
 			c.Skipped = &junitDetail{Message: "known failure: " + x.Reason}
+		case x.Status == FlakyFail:
+			suite.Skipped++
+			c.Skipped = &junitDetail{Message: "known to fail now and then: " + x.Reason}
 		case x.Status == XPass:
 			suite.Failures++
 			c.Failure = &junitDetail{Message: "passed, but known_failures.txt lists it: " + x.Reason, Type: string(x.Status)}

@@ -30,6 +30,8 @@ const (
 	Warn         Status = "warn"          // a SHOULD or INFO was missed
 	XFail        Status = "xfail"         // missed, as known_failures.txt says
 	XPass        Status = "xpass"         // met, though known_failures.txt says that it is missed: the list is stale
+	FlakyPass    Status = "flaky-pass"    // met this time; known_flaky.txt says that it is missed now and then
+	FlakyFail    Status = "flaky-fail"    // missed this time, as known_flaky.txt says
 	Skip         Status = "skip"          // the driver lacks a capability, which is named
 	Error        Status = "error"         // the driver crashed, hung up, lied or broke the protocol
 	HarnessError Status = "harness-error" // the harness itself is at fault
@@ -38,7 +40,7 @@ const (
 )
 
 // Statuses is the closed list, the good ones first.
-var Statuses = []Status{Pass, XFail, Skip, Warn, Fail, XPass, Error, HarnessError, Timeout, NotRun}
+var Statuses = []Status{Pass, XFail, FlakyPass, FlakyFail, Skip, Warn, Fail, XPass, Error, HarnessError, Timeout, NotRun}
 
 // Broken tells whether the harness or the driver, and not the library, is the cause.
 func (s Status) Broken() bool {
@@ -144,7 +146,7 @@ type Conformance string
 const (
 	Conformant    Conformance = "conformant"    // every MUST passed, none was skipped
 	Partial       Conformance = "partial"       // no MUST was missed, some were skipped
-	Nonconformant Conformance = "nonconformant" // a MUST was missed, known or not
+	Nonconformant Conformance = "nonconformant" // a MUST was missed, known or not, or is missed now and then
 	Unknown       Conformance = "unknown"       // the driver or the harness broke, or it was not run
 )
 
@@ -178,7 +180,7 @@ func (r *Report) Summary(driver string) Summary {
 		switch {
 		case x.Status.Broken():
 			worse(Unknown)
-		case must && (x.Status == Fail || x.Status == XFail):
+		case must && (x.Status == Fail || x.Status == XFail || x.Status == FlakyPass || x.Status == FlakyFail):
 			worse(Nonconformant)
 		case must && x.Status == Skip:
 			worse(Partial)

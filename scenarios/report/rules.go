@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// What makes a line acceptable stands here once: the writer refuses to write what the reader would refuse to read.
+// What makes a line acceptable stands here once. The writer refuses what can only be a mistake of the line itself; the reader
+// also refuses a result of something that the report does not have.
 
 func (r *Report) addDriver(d Driver) error {
 	switch {
@@ -34,10 +35,6 @@ func (r *Report) addScenario(s Scenario) error {
 func (r *Report) addResult(x Result) error {
 	_, twice := r.Result(x.Driver, x.Scenario)
 	switch {
-	case !r.hasDriver(x.Driver):
-		return fmt.Errorf("a result of scenario %q is for driver %q, which the report does not have", x.Scenario, x.Driver)
-	case !r.hasScenario(x.Scenario):
-		return fmt.Errorf("a result of driver %q is for scenario %q, which the report does not have", x.Driver, x.Scenario)
 	case !slices.Contains(Statuses, x.Status):
 		return fmt.Errorf("driver %q, scenario %q: unknown status %q: expected one of %v", x.Driver, x.Scenario, x.Status, Statuses)
 	case twice:
@@ -45,6 +42,17 @@ func (r *Report) addResult(x Result) error {
 	}
 	r.Results = append(r.Results, x)
 	return nil
+}
+
+// addKnownResult is addResult for a report that is read: the driver and the scenario must have come before it.
+func (r *Report) addKnownResult(x Result) error {
+	switch {
+	case !r.hasDriver(x.Driver):
+		return fmt.Errorf("a result of scenario %q is for driver %q, which the report does not have", x.Scenario, x.Driver)
+	case !r.hasScenario(x.Scenario):
+		return fmt.Errorf("a result of driver %q is for scenario %q, which the report does not have", x.Driver, x.Scenario)
+	}
+	return r.addResult(x)
 }
 
 // complete says what is missing: every driver that was run has a result of every scenario.

@@ -51,6 +51,9 @@ func WriteTimeline(w io.Writer, indent string, entries []Entry) error {
 // connection is how an entry of the cache begins: with the connection's number.
 var connection = regexp.MustCompile(`^([0-9]+) (.*)$`)
 
+// fromCache is the source of the entries that have a connection and are followed downwards.
+const fromCache = "cache"
+
 // arrow stands in an entry before what came of it.
 const arrow = " → "
 
@@ -66,7 +69,7 @@ func timelineLines(entries []Entry) []string {
 			sign = "" // FormatOffset writes the minus
 		}
 		r := row{at: sign + FormatOffset(e.At), source: e.Source, text: oneLine(e.Text)}
-		if found := connection.FindStringSubmatch(r.text); found != nil && e.Source == "cache" {
+		if found := connection.FindStringSubmatch(r.text); found != nil && e.Source == fromCache {
 			r.conn, r.text = found[1], found[2]
 		}
 		if cut := strings.LastIndex(r.text, arrow); cut >= 0 {
@@ -82,7 +85,7 @@ func timelineLines(entries []Entry) []string {
 		if conn > 0 {
 			line += strings.Repeat(" ", conn-len(r.conn)) + r.conn + " "
 		}
-		if r.outcome != "" {
+		if r.outcome != "" && r.source == fromCache { // what the cache answered is what the eye looks for
 			r.text = pad(r.text, text)
 		}
 		lines[i] = strings.TrimRight(line+r.text+r.outcome, " ")

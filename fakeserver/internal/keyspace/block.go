@@ -1,6 +1,11 @@
 package keyspace
 
-import "container/list"
+import (
+	"bytes"
+	"container/list"
+	"slices"
+	"strings"
+)
 
 // Waiter is a client that waits for data: a blocking command that found none.
 type Waiter struct {
@@ -99,4 +104,33 @@ func (t *Tx) concerns(w *Waiter) bool {
 		}
 	}
 	return false
+}
+
+// waits are the commands in which the engine itself would wait. It must not:
+// the keyspace is locked, so nothing could ever wake it.
+var waits = map[string]bool{"blpop": true, "brpop": true, "brpoplpush": true, "blmove": true, "bzpopmin": true, "bzpopmax": true}
+
+// withoutWaiting runs such a command in a transaction of the engine's own,
+// where it takes what is there or answers at once that there is nothing.
+func (e *Engine) withoutWaiting(c Call) []byte {
+	e.dispatch(nil, c.Session, c.Proto, []string{"MULTI"})
+	queued := e.dispatch(nil, c.Session, c.Proto, stringArgs(c.Args))
+	if !bytes.HasPrefix(queued, []byte("+QUEUED")) {
+		e.dispatch(nil, c.Session, c.Proto, []string{"DISCARD"})
+		return queued
+	}
+	return bytes.TrimPrefix(e.dispatch(nil, c.Session, c.Proto, []string{"EXEC"}), []byte("*1\r\n"))
+}
+
+// withoutBlock takes BLOCK and its number out of an XREAD or XREADGROUP.
+func withoutBlock(c Call) [][]byte {
+	for i := 1; i+1 < len(c.Args); i++ {
+		switch {
+		case strings.EqualFold(string(c.Args[i]), "streams"):
+			return c.Args
+		case strings.EqualFold(string(c.Args[i]), "block"):
+			return slices.Concat(c.Args[:i], c.Args[i+2:])
+		}
+	}
+	return c.Args
 }

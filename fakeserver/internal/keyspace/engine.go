@@ -130,7 +130,14 @@ func (t *Tx) Do(dst []byte, c Call) []byte {
 	e.tick(timed)
 	e.script = c.Script
 	start := len(dst)
-	dst = single(e.dispatch(dst, c.Session, c.Proto, stringArgs(c.Args)), start)
+	if c.Command.Name == "xread" || c.Command.Name == "xreadgroup" {
+		c.Args = withoutBlock(c)
+	}
+	if waits[c.Command.Name] {
+		dst = append(dst, e.withoutWaiting(c)...)
+	} else {
+		dst = single(e.dispatch(dst, c.Session, c.Proto, stringArgs(c.Args)), start)
+	}
 	e.script = nil
 	e.repair(c, dst[start:])
 	if timed {

@@ -146,3 +146,21 @@ func TestPanicLeavesTheEngineUsable(t *testing.T) {
 		assert.Equal(t, "+OK\r\n", f.do("set", "a", "b"))
 	}
 }
+
+// TestCommandsThatWaitDoNot: whoever runs a blocking command without Block gets
+// its answer at once, instead of locking the keyspace for ever.
+func TestCommandsThatWaitDoNot(t *testing.T) {
+	f := newFixture(t)
+	for _, args := range [][]string{
+		{"blpop", "l", "0"}, {"brpop", "l", "0"}, {"brpoplpush", "l", "m", "0"}, {"bzpopmin", "z", "0"},
+		{"xread", "block", "0", "streams", "s", "$"},
+	} {
+		reply := f.do(args...)
+		assert.Contains(t, []string{"*-1\r\n", "$-1\r\n"}, reply, args)
+	}
+	assert.Contains(t, f.do("eval", "return redis.call('blpop', 'l', 0)", "0"), "not allowed from scripts")
+	f.do("rpush", "l", "x")
+	assert.Equal(t, "*2\r\n$1\r\nl\r\n$1\r\nx\r\n", f.do("blpop", "l", "0"))
+	assert.Equal(t, "-", f.do("blpop", "l", "soon")[:1])
+	assert.Equal(t, ":0\r\n", f.do("llen", "l"), "the engine must not be left in a transaction")
+}

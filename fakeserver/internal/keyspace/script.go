@@ -23,6 +23,11 @@ func (e *Engine) hook(p *server.Peer, name string, args ...string) bool {
 		e.noteFlush(name, e.existsOutside)
 		return false
 	}
+	if waits[strings.ToLower(name)] {
+		// It would wait with the keyspace locked.
+		p.WriteError("This Redis command is not allowed from scripts")
+		return true
+	}
 	if e.script == nil {
 		return false
 	}
