@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type Run struct {
 	Progress func(done, total int, r report.Result)
 	// KeepTimelines keeps the timeline of scenarios that passed, too.
 	KeepTimelines bool
+	// Patience is when a call to a driver counts as hanging, on the wall clock. 0 means [DefaultPatience].
+	Patience time.Duration
 
 	ports ports
 }
@@ -42,6 +45,9 @@ type Run struct {
 // DefaultParallel is enough to make waiting the smaller part of a run on two cores, and little enough for a client's timers to be
 // served in time.
 const DefaultParallel = 24
+
+// DefaultPatience is when a caller has been left in silence: a library may retry within its own timeouts for a while.
+const DefaultPatience = 45 * time.Second
 
 // Play plays every scenario against every subject and hands each result to the report as it comes. It returns once all have ended,
 // or the context has: what had not begun by then is reported as not run.
@@ -118,6 +124,7 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	}
 	w := newWorld(playCtx, run.Lane, s, d, client)
 	w.ports = &run.ports
+	w.patience = cmp.Or(run.Patience, DefaultPatience)
 	w.alone = alone || s.OwnProcess
 	failed := play(w)
 	r.Duration = w.clock.Since(w.start)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -273,4 +274,39 @@ func TestEndedRunIsNotRun(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, report.NotRun, r.Results[0].Status)
 	assert.Equal(t, 3, r.End.Exit)
+}
+
+// TestSilenceOfTheDriverIsNotTheLibrarys: who answers nothing at all is a broken driver; a single command without an answer is
+// what the library's user would see.
+func TestSilenceOfTheDriverIsNotTheLibrarys(t *testing.T) {
+	t.Parallel()
+	silentAfter := func(all bool) serveFunc {
+		return func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+			return mutant.Serve(mutant.None)(ctx, stdin, &muteWriter{out: stdout, all: all}, stderr)
+		}
+	}
+	for all, want := range map[bool]report.Status{true: report.Error, false: report.Fail} {
+		p := play(t, silentAfter(all), "", func(r *scenarios.Run) { r.Patience = 2 * time.Second }, "signin.object-id")
+		x := p.status(t, "signin.object-id")
+		assert.Equal(t, want, x.Status, "%+v", x)
+	}
+}
+
+// muteWriter swallows the answers to commands, and with all set everything from then on.
+type muteWriter struct {
+	out io.Writer
+	all bool
+	mu  sync.Mutex
+	off bool
+}
+
+func (w *muteWriter) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	isAnswer := bytes.Contains(line, []byte(`"PONG"`))
+	w.off = w.off || isAnswer && w.all
+	if w.off || isAnswer {
+		return len(line), nil
+	}
+	return w.out.Write(line)
 }

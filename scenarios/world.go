@@ -42,6 +42,7 @@ type World struct {
 	client   string // the client's name in the driver's process
 	alone    bool   // no other scenario plays against the driver
 	ports    *ports
+	patience time.Duration // when a call counts as hanging
 	start    time.Time
 
 	entra   *fakeentra.Server
@@ -98,7 +99,7 @@ func (w *World) close() error {
 	w.driver.Forget(w.client)
 	if w.opened {
 		// The scenario's own context may be over.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), long)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), min(w.patience, long))
 		defer cancel()
 		reply, err := w.driver.Call(ctx, protocol.Close(w.client))
 		switch {
@@ -175,13 +176,19 @@ func (w *World) openRequest() protocol.Request {
 
 // call sends a request; a driver that declared a capability and now says unsupported, or reports a bug of its own, is at fault.
 func (w *World) call(r protocol.Request) (protocol.Reply, error) {
-	ctx, cancel := context.WithTimeout(w.ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(w.ctx, w.patience)
 	defer cancel()
 	w.note("driver", "← "+describe(r))
 	reply, err := w.driver.Call(ctx, r)
 	w.note("driver", "→ "+describe(r)+": "+describeReply(reply, err))
 	if errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil {
-		return reply, expect(fmt.Sprintf("an answer to %s within %s", describe(r), callTimeout), "none: the caller is left waiting")
+		// Is it the library that keeps its caller waiting, or the driver that answers nobody any more?
+		ctx, cancel := context.WithTimeout(w.ctx, min(w.patience, long))
+		defer cancel()
+		if probe := w.driver.LiarProbe(ctx); probe != nil {
+			return reply, &driverFault{fmt.Errorf("%w; nor does it answer anything else: %w", err, probe)}
+		}
+		return reply, expect(fmt.Sprintf("an answer to %s within %s", describe(r), w.patience), "none: the caller is left waiting")
 	}
 	if err != nil {
 		return reply, err
@@ -211,10 +218,6 @@ func describeReply(reply protocol.Reply, err error) string {
 		return "ok"
 	}
 }
-
-// callTimeout is when a call counts as hanging. A library may retry within its own timeouts for a while; a caller who waits
-// longer than this has been left in silence.
-const callTimeout = 45 * time.Second
 
 // driverFault marks an error as the driver's.
 type driverFault struct{ error }

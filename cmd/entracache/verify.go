@@ -57,6 +57,9 @@ func (c *verifyCmd) Run(ctx context.Context, std streams) error {
 		fsys = os.DirFS(c.Features)
 	}
 	catalogue, err := scenarios.Load(fsys)
+	if err != nil && c.Features != "" {
+		err = fmt.Errorf("--features %s: %w", c.Features, err)
+	}
 	if err != nil {
 		return usageError(err)
 	}
@@ -282,7 +285,7 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 		if err != nil {
 			var absent *driver.AbsentError
 			if errors.As(err, &absent) && c.Require != "all" {
-				row.NotRun = err.Error()
+				row.NotRun = absent.Reason
 			} else {
 				row.Broken = err.Error()
 			}
