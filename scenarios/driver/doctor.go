@@ -473,7 +473,7 @@ func (doc *doctor) commands(ctx context.Context) error {
 }
 
 func (doc *doctor) serverError(ctx context.Context) error {
-	return doc.opened(ctx, func(d *Driver, client string) error {
+	return doc.opened(ctx, func(_ *Driver, client string) error {
 		d, reply, err := doc.call(ctx, protocol.Command(client, "NO-SUCH-COMMAND"))
 		if d == nil {
 			return err
