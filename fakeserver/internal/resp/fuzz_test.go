@@ -53,7 +53,7 @@ func FuzzFraming(f *testing.F) {
 // be written and read again, and that SplitReply agrees with it.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
-		"+OK\r\n", "-ERR x\r\n", ":1\r\n", "$3\r\nabc\r\n", "$-1\r\n", "*-1\r\n", "*2\r\n:1\r\n_\r\n", "%1\r\n+a\r\n,1.5\r\n", "|1\r\n+a\r\n+b\r\n#t\r\n",
+		"+OK\r\n", "-ERR x\r\n", ":1\r\n", "$3\r\nabc\r\n", "$-1\r\n", "*-1\r\n", "*2\r\n:1\r\n_\r\n", "%1\r\n+a\r\n,1.5\r\n", "|1\r\n+a\r\n+b\r\n#t\r\n", "|0\r\n",
 		"=7\r\ntxt:abc\r\n", "(123\r\n", "!3\r\nabc\r\n", ">2\r\n+a\r\n~0\r\n", "*2147483647\r\n", "%2147483647\r\n%2147483647\r\n",
 	} {
 		f.Add([]byte(seed))

@@ -70,10 +70,14 @@ func parse(b []byte, depth int) (Value, []byte, error) {
 	}
 	v := Value{Kind: t.kind, Text: t.text, Format: t.format, Int: t.number, Null: t.null}
 	if t.elems == 0 {
-		if t.kind == KindAttribute {
-			return parse(rest, depth+1)
+		if t.kind != KindAttribute {
+			return v, rest, nil
 		}
-		return v, rest, nil
+		attributed, rest, err := parse(rest, depth+1)
+		if err != nil {
+			return Value{}, b, err
+		}
+		return attributed, rest, nil
 	}
 	// The announced number may be a lie; each element takes at least three bytes.
 	v.Elems = make([]Value, 0, min(t.elems, int64(len(rest)/3)))
