@@ -124,7 +124,7 @@ func (x *exchange) keys() {
 		x.unknownTenant()
 		return
 	}
-	key, err := processKey()
+	published, err := x.server.keys.published()
 	if err != nil {
 		x.internalError(err)
 		return
@@ -133,7 +133,11 @@ func (x *exchange) keys() {
 	if x.route.v2 { // the v1.0 document has no issuer per key
 		issuer = issuerV2(x.base(), tenantID)
 	}
-	x.ok(jwkSet{Keys: []jwk{key.published(issuer)}})
+	set := jwkSet{Keys: []jwk{}}
+	for _, key := range published {
+		set.Keys = append(set.Keys, key.published(issuer))
+	}
+	x.ok(set)
 }
 
 type instanceMetadata struct {

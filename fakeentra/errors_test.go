@@ -69,8 +69,8 @@ func TestErrorsAreEntrasToTheByte(t *testing.T) {
 			"The provided value for scope openid is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).")},
 		"malformed scope": {v2, tokenForm(app, "scope", "redis/.default"), 400, wantError("invalid_scope", "70011",
 			"The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope redis/.default is not valid.")},
-		"two resources": {v2, tokenForm(app, "scope", "https://redis.azure.com/.default https://vault.azure.net/.default"), 400, wantError("invalid_scope", "70011",
-			"The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope https://redis.azure.com/.default https://vault.azure.net/.default is not valid.")},
+		"two resources": {v2, tokenForm(app, "scope", "https://redis.azure.com/.default https://vault.azure.net/.default"), 400, wantError("invalid_scope", "700022",
+			"The provided value for the input parameter scope 'https://redis.azure.com/.default https://vault.azure.net/.default' is not valid because it contains more than one resource.")},
 		"unknown resource": {v2, tokenForm(app, "scope", "https://nobody.example/.default"), 400, wantError("invalid_resource", "500011",
 			"The resource principal named https://nobody.example was not found in the tenant named "+s.TenantID()+". This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.")},
 		"unknown resource, v1.0": {v1, tokenForm(app, "scope", "", "resource", "https://nobody.example"), 400, wantError("invalid_resource", "500011",
@@ -79,7 +79,7 @@ func TestErrorsAreEntrasToTheByte(t *testing.T) {
 		"no client_id":     {v2, tokenForm(app, "client_id", ""), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'client_id'.")},
 		"no scope":         {v2, tokenForm(app, "scope", ""), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'scope'.")},
 		"no resource":      {v1, tokenForm(app), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'resource'.")},
-		"unsupported flow": {v2, tokenForm(app, "grant_type", "password"), 400, wantError("unsupported_grant_type", "70003", "The app requested an unsupported grant type 'password'.")},
+		"unsupported flow": {v2, tokenForm(app, "grant_type", "implicit"), 400, wantError("unsupported_grant_type", "70003", "The app requested an unsupported grant type 'implicit'.")},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
 )
 
 // Defect is one way in which a token can be wrong while everything else about it
@@ -46,6 +47,15 @@ const (
 	DefectWrongKey Defect = "wrong-key"
 	// DefectUnknownKey: signed with an unpublished key under its own kid.
 	DefectUnknownKey Defect = "unknown-key"
+	// DefectTooLarge: there are so many groups in it that it is longer than the
+	// 16384 bytes that Redis takes from a client who has not signed in. The service
+	// itself leaves groups out above 200.
+	DefectTooLarge Defect = "too-large"
+	// DefectNoExpiry: there is no exp.
+	DefectNoExpiry Defect = "no-expiry"
+	// DefectMalformed: the signature is cut off together with its dot, so that it is
+	// no JWT at all.
+	DefectMalformed Defect = "malformed"
 	// DefectTampered: aio, a claim that nobody reads, was changed after signing.
 	DefectTampered Defect = "tampered"
 )
@@ -53,6 +63,7 @@ const (
 var allDefects = []Defect{
 	DefectExpired, DefectNotYetValid, DefectAudience, DefectIssuer, DefectTenant, DefectNoObjectID,
 	DefectAlgNone, DefectAlgHMAC, DefectWrongKey, DefectUnknownKey, DefectTampered,
+	DefectTooLarge, DefectNoExpiry, DefectMalformed,
 }
 
 const (
@@ -79,16 +90,12 @@ func (d Defect) check() error {
 }
 
 // sign applies the defect to the claims and returns the compact token.
-func sign(claims jwt.MapClaims, defect Defect) (string, error) {
-	key, err := processKey()
-	if err != nil {
-		return "", err
-	}
+func sign(key *signingKey, claims jwt.MapClaims, defect Defect) (string, error) {
 	kid, signer := key.id, key
 	var method jwt.SigningMethod = jwt.SigningMethodRS256
 
 	switch defect {
-	case DefectNone, DefectTampered, DefectAlgNone, DefectAlgHMAC:
+	case DefectNone, DefectTampered, DefectAlgNone, DefectAlgHMAC, DefectMalformed:
 	case DefectExpired:
 		if err := moveIntoThePast(claims); err != nil {
 			return "", err
@@ -99,11 +106,19 @@ func sign(claims jwt.MapClaims, defect Defect) (string, error) {
 		claims["aud"] = foreignAudience
 	case DefectIssuer:
 		claims["iss"] = fmt.Sprintf("%s%s/", foreignIssuer, claims["tid"])
+		if claims["ver"] == "2.0" {
+			claims["iss"] = fmt.Sprintf("%s%s/v2.0", foreignIssuer, claims["tid"])
+		}
 	case DefectTenant:
 		claims["tid"] = strangerTenant
 	case DefectNoObjectID:
 		delete(claims, "oid")
+	case DefectNoExpiry:
+		delete(claims, "exp")
+	case DefectTooLarge:
+		claims["groups"] = tooManyGroups()
 	case DefectWrongKey, DefectUnknownKey:
+		var err error
 		if signer, err = strangerKey(); err != nil {
 			return "", err
 		}
@@ -128,15 +143,30 @@ func sign(claims jwt.MapClaims, defect Defect) (string, error) {
 
 	token := jwt.NewWithClaims(method, claims)
 	token.Header["kid"] = kid
-	token.Header["x5t"] = kid // v1.0 tokens only (Entra documentation, "Access token claims reference")
+	if claims["ver"] != "2.0" { // "emitted only in v1.0 access tokens" (Entra documentation, "Access token claims reference")
+		token.Header["x5t"] = kid
+	}
 	compact, err := token.SignedString(secret)
 	if err != nil {
 		return "", fmt.Errorf("sign the token: %w", err)
 	}
-	if defect == DefectTampered {
+	switch defect {
+	case DefectTampered:
 		return tamper(compact)
+	case DefectMalformed:
+		return compact[:strings.LastIndexByte(compact, '.')], nil
 	}
 	return compact, nil
+}
+
+// tooManyGroups are enough for a token of more than 16384 bytes: each is 39 bytes of
+// JSON, which are 52 in base64.
+func tooManyGroups() []string {
+	groups := make([]string, 320)
+	for i := range groups {
+		groups[i] = uuid.NewString()
+	}
+	return groups
 }
 
 func moveIntoThePast(claims jwt.MapClaims) error {

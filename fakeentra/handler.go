@@ -14,45 +14,70 @@ import (
 // The addresses in discovery documents are those by which the client reached it:
 // https when the connection is TLS or X-Forwarded-Proto says so, with the
 // request's Host.
-func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, parsePath(r.URL.Path)) })
+}
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, to route) {
 	if !s.handlers.enter() {
 		panic(http.ErrAbortHandler) // closes the connection without an answer
 	}
 	defer s.handlers.leave()
 
-	to := parsePath(r.URL.Path)
 	x := &exchange{
 		server:  s,
 		w:       w,
 		r:       r,
 		route:   to,
 		details: details{tenant: to.tenant, method: r.Method},
-		record:  Request{Endpoint: to.endpoint, Path: redact(r.URL.Path), TenantID: redact(to.tenant)},
+		record:  Request{Endpoint: to.endpoint, Path: redact(r.URL.Path), TenantID: redact(to.tenant), Source: to.source},
 	}
 	if s.outage.Load() {
 		x.cutOff()
 	}
-	if to.endpoint == EndpointToken && !x.readForm() {
+	if !x.read() {
 		return
 	}
-	if fault, ok := s.faults.take(to.endpoint); ok {
-		x.fail(fault)
+	if to.endpoint == EndpointManagedIdentity && !x.readIdentityRequest() {
+		return
+	}
+	if fault, ok := s.faults.take(&x.record); ok && !x.suffer(fault) {
 		return
 	}
 	switch to.endpoint {
 	case EndpointToken:
 		x.token()
+	case EndpointAuthorize:
+		x.authorize()
+	case EndpointDeviceCode:
+		x.deviceCode()
+	case EndpointDevicePage:
+		x.devicePage()
+	case EndpointUserRealm:
+		x.userRealm()
 	case EndpointJWKS:
 		x.keys()
 	case EndpointDiscovery:
 		x.discovery()
 	case EndpointInstance:
 		x.instance()
+	case EndpointManagedIdentity:
+		x.managedIdentity()
 	default:
 		x.notFound()
 	}
+}
+
+// read reads what the request says beside its path. It reports false when it has
+// refused the request.
+func (x *exchange) read() bool {
+	switch x.route.endpoint {
+	case EndpointToken, EndpointDeviceCode:
+		return x.readForm()
+	case EndpointAuthorize, EndpointDevicePage:
+		return x.readQuery()
+	}
+	return true
 }
 
 // route is what a path means.
@@ -60,11 +85,17 @@ type route struct {
 	endpoint Endpoint
 	tenant   string
 	v2       bool
+	user     string         // whose realm is asked for
+	source   IdentitySource // of a managed identity request
+	expected string         // for an unknown endpoint: the paths there are, if not those of the issuer
 }
 
 // parsePath tolerates doubled and trailing slashes and other letter case, which
 // client libraries are known to send.
 func parsePath(path string) route {
+	if to, ok := parseIdentityPath(path, issuerIdentityPaths); ok {
+		return to // the one source that is asked over TLS
+	}
 	segments := strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
 	if len(segments) < 2 {
 		return route{endpoint: EndpointUnknown}
@@ -88,7 +119,21 @@ func parsePath(path string) route {
 		r.endpoint = EndpointToken
 	case "oauth2/v2.0/token":
 		r.endpoint, r.v2 = EndpointToken, true
+	case "oauth2/authorize":
+		r.endpoint = EndpointAuthorize
+	case "oauth2/v2.0/authorize":
+		r.endpoint, r.v2 = EndpointAuthorize, true
+	case "oauth2/devicecode":
+		r.endpoint = EndpointDeviceCode
+	case "oauth2/v2.0/devicecode":
+		r.endpoint, r.v2 = EndpointDeviceCode, true
+	case "oauth2/deviceauth":
+		r.endpoint = EndpointDevicePage
 	default:
+		if len(segments) == 3 && strings.EqualFold(segments[1], "userrealm") {
+			r.endpoint, r.user = EndpointUserRealm, segments[2]
+			break
+		}
 		return route{endpoint: EndpointUnknown}
 	}
 	return r
@@ -103,6 +148,8 @@ type exchange struct {
 	form    tokenForm
 	details details
 	record  Request
+	asked   identityRequest // of a managed identity
+	fault   *FaultHandle    // that spoils the answer which is being made
 }
 
 // base is the address by which the client reached the issuer, so that what it is
@@ -126,20 +173,29 @@ func (x *exchange) answer(status int, outcome Outcome, body any) {
 	if err := enc.Encode(body); err != nil {
 		panic(fmt.Sprintf("fakeentra: encode %T: %v", body, err)) // our own types always encode
 	}
+	x.send(status, outcome, "application/json; charset=utf-8", bytes.TrimSuffix(out.Bytes(), []byte("\n")))
+}
+
+// send logs the exchange and sends its answer.
+func (x *exchange) send(status int, outcome Outcome, contentType string, body []byte) {
 	if x.server.outage.Load() { // began while the answer was being made
 		x.cutOff()
+	}
+	if x.fault != nil && x.fault.fault.Action == FaultTruncate {
+		body, outcome = body[:len(body)/2], OutcomeFault
+		x.record.Token = nil // nobody gets it
 	}
 	x.record.Status, x.record.Outcome = status, outcome
 	x.server.log.add(x.record)
 
 	h := x.w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	if x.route.endpoint == EndpointToken { // RFC 6749, section 5.1
+	h.Set("Content-Type", contentType)
+	if x.route.endpoint == EndpointToken || x.route.endpoint == EndpointDeviceCode { // RFC 6749, section 5.1
 		h.Set("Cache-Control", "no-store, no-cache")
 		h.Set("Pragma", "no-cache")
 	}
 	x.w.WriteHeader(status)
-	_, _ = x.w.Write(bytes.TrimSuffix(out.Bytes(), []byte("\n"))) // a client that has gone is its own business
+	_, _ = x.w.Write(body) // a client that has gone is its own business
 }
 
 func (x *exchange) ok(body any) { x.answer(http.StatusOK, OutcomeOK, body) }
@@ -152,19 +208,19 @@ func (x *exchange) refuseAs(code int, r refusal) {
 }
 
 func (x *exchange) sendError(outcome Outcome, code int, r refusal) {
+	x.answer(r.status, outcome, x.errorBody(code, r))
+}
+
+// errorBody is what a refusal says, which the record notes too.
+func (x *exchange) errorBody(code int, r refusal) errorBody {
+	if code < 0 {
+		code = r.code
+	}
+	x.record.Error = r.kind
 	if code != 0 {
 		x.record.Error = aadsts(code)
 	}
-	body := x.server.errorBody(code, r.kind, r.describe(x.details), uuid.NewString(), x.correlationID())
-	x.answer(r.status, outcome, body)
-}
-
-func (x *exchange) fail(f Fault) {
-	if v := f.retryAfter(); v != "" {
-		x.w.Header().Set("Retry-After", v)
-	}
-	code, r := f.answer()
-	x.sendError(OutcomeFault, code, r)
+	return x.server.errorBody(code, r.kind, r.describe(x.details), uuid.NewString(), x.correlationID())
 }
 
 // correlationID is the client-request-id that MSAL sends as a header, a form
@@ -190,6 +246,10 @@ func (x *exchange) cutOff() {
 func (x *exchange) notFound() {
 	x.record.Status, x.record.Outcome = http.StatusNotFound, OutcomeRefused
 	x.server.log.add(x.record)
+	if x.route.expected != "" {
+		http.Error(x.w, "fakeentra: expected "+x.route.expected, http.StatusNotFound)
+		return
+	}
 	http.Error(x.w, "fakeentra: expected /{tenant}/oauth2/v2.0/token, /{tenant}/v2.0/.well-known/openid-configuration, "+
 		"/{tenant}/discovery/v2.0/keys, the same without v2.0, or /common/discovery/instance", http.StatusNotFound)
 }

@@ -62,12 +62,34 @@ func (l *listener) setDown(down bool) {
 	}
 }
 
+// cutAll closes every connection there is.
+func (l *listener) cutAll() {
+	l.mu.Lock()
+	var cut []*conn
+	for c := range l.conns {
+		cut = append(cut, c)
+	}
+	l.mu.Unlock()
+	for _, c := range cut {
+		_ = c.Conn.Close()
+	}
+}
+
 // reset closes a connection so that its peer sees a reset rather than an end of
 // file, as with a service that has gone away.
 func reset(c net.Conn) {
-	if tcp, ok := c.(*net.TCPConn); ok {
+	inner := c
+	for {
+		wrapper, ok := inner.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		inner = wrapper.NetConn()
+	}
+	if tcp, ok := inner.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
+	_ = inner.Close() // first, so that no wrapper says goodbye in its protocol
 	_ = c.Close()
 }
 
@@ -76,6 +98,9 @@ type conn struct {
 	net.Conn
 	listener *listener
 }
+
+// NetConn is what reset looks through.
+func (c *conn) NetConn() net.Conn { return c.Conn }
 
 func (c *conn) Close() error {
 	c.listener.mu.Lock()

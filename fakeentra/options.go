@@ -13,7 +13,7 @@ import (
 // DefaultTokenLifetime is how long a token lives unless WithTokenLifetime or
 // SetTokenLifetime says otherwise. The service itself picks a random lifetime
 // between 60 and 90 minutes (Entra documentation, "Access tokens", token
-// lifetime); a fixed one keeps tests repeatable.
+// lifetime); a fixed one keeps tests repeatable. See ServiceLifetime.
 const DefaultTokenLifetime = 60 * time.Minute
 
 // minTokenLifetime exists because every time in a token is in whole seconds.
@@ -29,6 +29,24 @@ type config struct {
 	caPEM           []byte
 	tenantID        string
 	lifetime        time.Duration
+	shape           TokenShape
+	seed            *uint64
+	tokenVersion    TokenVersion
+	groupsClaim     bool
+	directory       Config
+	delegatedScopes []string
+	deviceLifetime  time.Duration
+	deviceInterval  time.Duration
+	slowDown        bool
+	singleUse       bool
+	federationCA    []byte
+	clockOffset     time.Duration
+	logLimit        int
+	metadataAddr    string
+	proxyAddr       string
+	arcFolder       string
+	identityRenewal time.Duration
+	identityHeader  string
 	backdating      time.Duration
 	audience        AudienceForm
 	resources       [][]string
@@ -41,6 +59,16 @@ func defaultConfig() config {
 		clock:    clockwork.NewRealClock(),
 		lifetime: DefaultTokenLifetime,
 		audience: AudienceAsRequested,
+
+		tokenVersion:    TokenV1,
+		delegatedScopes: []string{"user_impersonation"},
+		deviceLifetime:  DefaultDeviceCodeLifetime,
+		deviceInterval:  DefaultDeviceCodeInterval,
+		logLimit:        DefaultRequestLogLimit,
+
+		metadataAddr:    "127.0.0.1:0",
+		proxyAddr:       "127.0.0.1:0",
+		identityRenewal: DefaultIdentityRenewal,
 	}
 }
 
@@ -51,8 +79,26 @@ func (c *config) validate() error {
 	if c.lifetime < minTokenLifetime {
 		return fmt.Errorf("fakeentra: WithTokenLifetime: expected at least %s, got %s; token times are in whole seconds", minTokenLifetime, c.lifetime)
 	}
+	if c.logLimit < 0 || c.logLimit > 0 && c.logLimit < 4 {
+		return fmt.Errorf("fakeentra: WithRequestLogLimit: expected 0 for no limit, or at least 4, got %d", c.logLimit)
+	}
+	if c.identityRenewal < 0 {
+		return fmt.Errorf("fakeentra: WithIdentityRenewal: expected zero or more, got %s", c.identityRenewal)
+	}
+	if c.identityHeader == "" {
+		c.identityHeader = newSecret()
+	}
 	if c.backdating < 0 {
 		return fmt.Errorf("fakeentra: WithBackdating: expected zero or more, got %s", c.backdating)
+	}
+	if c.tokenVersion != TokenV1 && c.tokenVersion != TokenV2 {
+		return fmt.Errorf("fakeentra: WithTokenVersion: expected %d or %d, got %d", TokenV1, TokenV2, c.tokenVersion)
+	}
+	if len(c.delegatedScopes) == 0 {
+		return errors.New("fakeentra: WithDelegatedScopes: expected at least one scope, got none")
+	}
+	if c.deviceLifetime < time.Second || c.deviceInterval < time.Second {
+		return fmt.Errorf("fakeentra: WithDeviceCodes: expected at least a second each, got %s and %s", c.deviceLifetime, c.deviceInterval)
 	}
 	switch c.audience {
 	case AudienceAsRequested, AudienceURI, AudienceClientID:
@@ -68,6 +114,9 @@ func (c *config) validate() error {
 				return fmt.Errorf("fakeentra: WithResource: expected an absolute URI or a GUID, got %q", id)
 			}
 		}
+	}
+	if c.tenantID == "" && len(c.directory.Tenants) > 0 {
+		c.tenantID = c.directory.Tenants[0].ID
 	}
 	if c.tenantID == "" {
 		c.tenantID = uuid.NewString()
@@ -89,13 +138,29 @@ func WithAddr(addr string) Option { return func(c *config) { c.addr = addr } }
 // log. Default: the real clock.
 func WithClock(clock clockwork.Clock) Option { return func(c *config) { c.clock = clock } }
 
+// WithClockOffset makes the issuer's clock wrong from the start; see
+// SetClockOffset. Default 0.
+func WithClockOffset(d time.Duration) Option { return func(c *config) { c.clockOffset = d } }
+
+// DefaultRequestLogLimit is how many requests the log keeps: more than any test
+// makes, and about 50 MB at most.
+const DefaultRequestLogLimit = 100_000
+
+// WithRequestLogLimit sets how many requests the log keeps. When there are more,
+// the oldest go, a quarter of the limit at a time, and a gap (OutcomeGap) stands
+// first in the log, so that nobody takes the rest for everything. 0 keeps all.
+// Default DefaultRequestLogLimit; Start returns an error for less than 0 and for
+// 1 to 3, which leave no room for a gap.
+func WithRequestLogLimit(n int) Option { return func(c *config) { c.logLimit = n } }
+
 // WithCertificate serves cert instead of a certificate signed by the process's
 // own CA; caPEM is what CAPEM then returns.
 func WithCertificate(cert tls.Certificate, caPEM []byte) Option {
 	return func(c *config) { c.certificate, c.caPEM = &cert, caPEM }
 }
 
-// WithTenant sets the ID of the default tenant, a GUID. Default: a random one.
+// WithTenant sets the ID of the default tenant, a GUID. Default: that of the first
+// tenant of WithConfig, or else a random one.
 // Start returns an error for anything that is not a GUID.
 func WithTenant(id string) Option { return func(c *config) { c.tenantID = id } }
 

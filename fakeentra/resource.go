@@ -68,7 +68,8 @@ var oidcScopes = []string{"openid", "profile", "offline_access", "email"}
 //
 // Sources: AADSTS1002012 and its text from reports of the service
 // (databricks/databricks-sql-nodejs#226 has it for a scope of one plain word);
-// AADSTS70011 for two resources from a report with two "GUID/.default" scopes
+// AADSTS700022 for two resources from the list of error codes, where a report with
+// two "GUID/.default" scopes has AADSTS70011
 // (learn.microsoft.com/answers/questions/1342946); AADSTS500011 for a resource
 // that the tenant does not know from Azure/azure-cli#29113. Where exactly the
 // service draws the line between a malformed and an unknown resource: no source.
@@ -87,8 +88,11 @@ func requestedResource(scope string) (identifier string, failed int) {
 		if !ok {
 			return "", codeScopeNotDefault
 		}
-		if !wellFormedResource(id) || identifier != "" && id != identifier {
+		if !wellFormedResource(id) {
 			return "", codeInvalidScope
+		}
+		if identifier != "" && id != identifier {
+			return "", codeTwoResources
 		}
 		identifier = id
 	}

@@ -2,10 +2,7 @@ package fakeentra
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -29,16 +26,33 @@ type Server struct {
 	directory directory
 	tenant    *Tenant // the default one
 	resources []resource
-	lifetime  atomic.Int64
-	outage    atomic.Bool
-	faults    faults
-	log       *requestLog
+	shaping   tokenShaping // the server's own shape; its defect is not used
+	dice      *dice
+	seal      seal
+	codes     codeStore
+	devices   deviceStore
+	issuers   *issuers
 
-	listener *listener
-	http     *http.Server
-	served   chan struct{} // closed when the accept loop has ended
-	conns    connTracker
-	handlers gate
+	usedAssertions onceSet
+	offset         atomic.Int64 // of the issuer's clock, in nanoseconds
+	keys           keyring
+	outage         atomic.Bool
+	faults         faults
+	log            *requestLog
+
+	identities identityCache
+	arc        arcKeys
+
+	issuer          *front
+	issuerTunnels   *tunnels
+	metadata        *front
+	metadataTunnels *tunnels
+	metadataURL     string
+	proxy           *front
+	proxyURL        string
+	thumbprint      string // of the certificate
+	handlers        gate
+	closing         chan struct{}
 
 	closeOnce sync.Once
 	closeErr  error
@@ -63,47 +77,107 @@ func Start(opts ...Option) (*Server, error) {
 			return nil, err
 		}
 	}
-	raw, err := net.Listen("tcp", cfg.addr)
+	seal, err := newSeal()
 	if err != nil {
-		return nil, fmt.Errorf("fakeentra: listen on %q: %w", cfg.addr, err)
+		return nil, err
 	}
-
+	federated, err := newIssuers(tlsMaterial.caPEM, cfg.federationCA)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
 		cfg:       cfg,
 		clock:     cfg.clock,
 		caPEM:     tlsMaterial.caPEM,
-		addr:      raw.Addr().String(),
-		url:       "https://" + reachable(raw.Addr()),
 		resources: []resource{redisResource},
-		log:       newRequestLog(cfg.clock),
-		served:    make(chan struct{}),
+		log:       newRequestLog(cfg.clock, cfg.logLimit),
+		keys:      keyring{clock: cfg.clock},
+		dice:      newDice(cfg.seed),
+		seal:      seal,
+		issuers:   federated,
+		closing:   make(chan struct{}),
+
+		identities: identityCache{renewal: cfg.identityRenewal},
+		arc:        arcKeys{folder: cfg.arcFolder},
 	}
 	for _, identifiers := range cfg.resources {
 		s.resources = append(s.resources, resource{identifiers: identifiers})
 	}
-	s.SetTokenLifetime(cfg.lifetime)
-	s.tenant = s.directory.add(s, cfg.tenantID)
-	s.listener = newListener(raw, func() {
-		s.log.add(Request{Endpoint: EndpointConnection, Outcome: OutcomeOutage})
-	})
-	s.http = &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: headerTimeout,
-		ConnState:         s.conns.observe,
-		// What it would print is clients that hang up: noise in a test's output.
-		ErrorLog: log.New(io.Discard, "", 0),
-		TLSConfig: &tls.Config{
-			Certificates: []tls.Certificate{tlsMaterial.certificate},
-			MinVersion:   tls.VersionTLS12,
-		},
+	s.SetClockOffset(cfg.clockOffset)
+	if err := s.shaping.SetTokenShape(cfg.shape); err != nil {
+		return nil, fmt.Errorf("fakeentra: WithTokenShape: %w", err)
 	}
-	go func() {
-		defer close(s.served)
-		// Always an error; the one that matters, a listener that breaks, shows up as
-		// clients that cannot connect.
-		_ = s.http.ServeTLS(s.listener, "", "")
-	}()
+	if err := s.open(tlsMaterial); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+// open listens on every address and then serves on all of them, so that an
+// address which is taken leaves nothing behind.
+func (s *Server) open(material serving) (err error) {
+	var raw []net.Listener
+	defer func() {
+		if err != nil {
+			for _, l := range raw {
+				_ = l.Close()
+			}
+		}
+	}()
+	listen := func(addr string) (net.Listener, error) {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("fakeentra: listen on %q: %w", addr, err)
+		}
+		raw = append(raw, l)
+		return l, nil
+	}
+
+	onIssuer, err := listen(s.cfg.addr)
+	if err != nil {
+		return err
+	}
+	s.addr, s.url = onIssuer.Addr().String(), "https://"+reachable(onIssuer.Addr())
+	s.issuerTunnels, s.metadataTunnels = newTunnels(onIssuer.Addr()), newTunnels(onIssuer.Addr())
+	onMetadata := []net.Listener{s.metadataTunnels}
+	if s.cfg.metadataAddr != "" {
+		l, err := listen(s.cfg.metadataAddr)
+		if err != nil {
+			return err
+		}
+		s.metadataURL = "http://" + reachable(l.Addr())
+		onMetadata = append(onMetadata, l)
+	}
+	var onProxy []net.Listener
+	if s.cfg.proxyAddr != "" {
+		l, err := listen(s.cfg.proxyAddr)
+		if err != nil {
+			return err
+		}
+		s.proxyURL = "http://" + reachable(l.Addr())
+		onProxy = append(onProxy, l)
+	}
+	if err := s.populate(); err != nil { // what is populated knows the addresses
+		return err
+	}
+
+	s.thumbprint = thumbprint(material.certificate.Certificate[0])
+	certificates := []tls.Certificate{material.certificate}
+	if material.cloud != nil {
+		certificates = append(certificates, *material.cloud)
+	}
+	s.issuer = newFront(s.Handler(), &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12})
+	s.metadata = newFront(http.HandlerFunc(s.serveMetadata), nil)
+	s.proxy = newFront(http.HandlerFunc(s.serveProxy), nil)
+	refused := func() { s.log.add(Request{Endpoint: EndpointConnection, Outcome: OutcomeOutage}) }
+	for front, listeners := range map[*front][]net.Listener{
+		s.issuer: {onIssuer, s.issuerTunnels}, s.metadata: onMetadata, s.proxy: onProxy,
+	} {
+		for _, l := range listeners {
+			front.serve(newListener(l, refused))
+		}
+	}
+	return nil
 }
 
 // reachable turns an address that was listened on into one to connect to.
@@ -121,12 +195,16 @@ func reachable(a net.Addr) string {
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		s.handlers.shut()
-		if err := s.http.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			s.closeErr = fmt.Errorf("fakeentra: close: %w", err)
+		close(s.closing)
+		// The proxy first: it feeds the others.
+		for _, f := range []*front{s.proxy, s.metadata, s.issuer} {
+			if err := f.close(); err != nil && s.closeErr == nil {
+				s.closeErr = fmt.Errorf("fakeentra: close: %w", err)
+			}
 		}
-		<-s.served
-		s.conns.wait()
 		s.handlers.wait()
+		s.issuers.close()
+		s.arc.close()
 	})
 	return s.closeErr
 }
@@ -147,17 +225,17 @@ func (s *Server) TenantID() string { return s.tenant.ID }
 // CAPEM is the certificate, in PEM, that clients must trust.
 func (s *Server) CAPEM() []byte { return append([]byte(nil), s.caPEM...) }
 
-// SetTokenLifetime sets how long tokens live that are issued from now on. A
-// token's exp is in whole seconds, rounded up, so that it lives at least as long;
-// expires_in is what is left, rounded down. Anything under a second is taken as
-// a second.
-func (s *Server) SetTokenLifetime(d time.Duration) {
-	s.lifetime.Store(int64(max(d, minTokenLifetime)))
-}
+// SetClockOffset makes the issuer's clock wrong by d, ahead if d is positive,
+// against the clock it was started with: everything it dates from now on, tokens
+// and error messages, is off by as much. The request log and whatever else
+// happens by time, such as faults and key rotation, keep to the right time.
+func (s *Server) SetClockOffset(d time.Duration) { s.offset.Store(int64(d)) }
 
-func (s *Server) tokenLifetime() time.Duration { return time.Duration(s.lifetime.Load()) }
+// now is the time as the issuer sees it.
+func (s *Server) now() time.Time { return s.clock.Now().Add(time.Duration(s.offset.Load())) }
 
-// SetOutage takes the issuer away or brings it back. While it is away every
+// SetOutage takes the issuer away or brings it back, its managed identity
+// endpoints and the far end of the proxy's tunnels included. While it is away every
 // connection is reset: the ones there are, also idle kept-alive ones, when
 // SetOutage returns, and new ones as soon as they are accepted. New connections
 // are served again as soon as SetOutage(false) returns. Requests that were being
@@ -165,7 +243,8 @@ func (s *Server) tokenLifetime() time.Duration { return time.Duration(s.lifetime
 // connection that is reset is not a request and leaves no entry.
 func (s *Server) SetOutage(on bool) {
 	s.outage.Store(on)
-	s.listener.setDown(on)
+	s.issuer.setDown(on)
+	s.metadata.setDown(on)
 }
 
 // gate counts what is inside and can be shut.
@@ -195,31 +274,3 @@ func (g *gate) shut() {
 }
 
 func (g *gate) wait() { g.inside.Wait() }
-
-// connTracker follows the connections of an http.Server, whose Close does not
-// wait for the goroutines that serve them.
-type connTracker struct {
-	mu   sync.Mutex
-	open map[net.Conn]struct{}
-	live sync.WaitGroup
-}
-
-func (t *connTracker) observe(c net.Conn, state http.ConnState) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		if t.open == nil {
-			t.open = map[net.Conn]struct{}{}
-		}
-		t.open[c] = struct{}{}
-		t.live.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		if _, ok := t.open[c]; ok { // HTTP/2 may report the end twice
-			delete(t.open, c)
-			t.live.Done()
-		}
-	}
-}
-
-func (t *connTracker) wait() { t.live.Wait() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -179,6 +180,9 @@ func TestDefectsAreWrongInExactlyOneWay(t *testing.T) {
 		fakeentra.DefectWrongKey:    {err: jwt.ErrTokenSignatureInvalid},
 		fakeentra.DefectUnknownKey:  {header: []string{"kid", "x5t"}, err: jwt.ErrTokenUnverifiable},
 		fakeentra.DefectTampered:    {err: jwt.ErrTokenSignatureInvalid},
+		fakeentra.DefectTooLarge:    {claims: []string{"groups"}},
+		fakeentra.DefectNoExpiry:    {claims: []string{"exp"}},
+		fakeentra.DefectMalformed:   {err: jwt.ErrTokenMalformed},
 	}
 	require.Len(t, tests, len(fakeentra.Defects()), "every defect has its row")
 
@@ -188,6 +192,7 @@ func TestDefectsAreWrongInExactlyOneWay(t *testing.T) {
 			app.SetDefect(defect)
 			token := mustToken(t, s, newClient(t, s), app)
 			got := decode(t, token)
+			assert.Equal(t, defect == fakeentra.DefectTooLarge, len(token) > 16384, "longer than Redis takes: %d bytes", len(token))
 
 			// aio and uti are new in every token.
 			assert.ElementsMatch(t, want.header, differences(good.header, got.header))
@@ -218,7 +223,7 @@ func TestDefectsAreWrongInExactlyOneWay(t *testing.T) {
 func differences(a, b map[string]any) []string {
 	differ := []string{}
 	for name := range a {
-		if b[name] != a[name] {
+		if !reflect.DeepEqual(b[name], a[name]) {
 			differ = append(differ, name)
 		}
 	}

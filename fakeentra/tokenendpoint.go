@@ -1,17 +1,28 @@
 package fakeentra
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // maxForm is far above any real request: one with a certificate chain in its
 // assertion is about 10 KiB.
 const maxForm = 1 << 20
 
-const grantClientCredentials = "client_credentials"
+// The grants, by the name that requests have for them.
+const (
+	grantClientCredentials = "client_credentials"
+	grantAuthorizationCode = "authorization_code"
+	grantRefreshToken      = "refresh_token"
+	grantPassword          = "password"
+	grantDeviceCode        = "urn:ietf:params:oauth:grant-type:device_code"
+	grantDeviceCodeShort   = "device_code" // the v1.0 endpoint's name, which MSAL for Go still uses
+)
 
 // tokenForm is a token request as it was sent.
 type tokenForm struct {
@@ -19,6 +30,15 @@ type tokenForm struct {
 	clientID     string
 	clientSecret string
 	assertion    string
+}
+
+// credentials are what the log must not show.
+func (f *tokenForm) credentials() []string {
+	secrets := []string{f.clientSecret, f.assertion}
+	for _, name := range []string{"code", "code_verifier", "refresh_token", "password", "device_code", "assertion"} {
+		secrets = append(secrets, f.values.Get(name))
+	}
+	return secrets
 }
 
 // readForm reads the request into x.form and into the log's record. It reports
@@ -49,7 +69,8 @@ func (x *exchange) readForm() bool {
 		}
 	}
 
-	loggable := func(s string) string { return redact(s, f.clientSecret, f.assertion) }
+	credentials := f.credentials()
+	loggable := func(s string) string { return redact(s, credentials...) }
 	x.record.ClientID = loggable(f.clientID)
 	x.record.GrantType = loggable(f.values.Get("grant_type"))
 	x.record.Scope = loggable(f.values.Get("scope"))
@@ -77,72 +98,94 @@ func (x *exchange) token() {
 		x.refuse(codePostOnly)
 		return
 	}
-	tenant := x.tenant()
-	if tenant == nil {
+	if x.tenant() == nil && !x.anyTenant() {
 		x.refuse(codeUnknownTenant)
 		return
 	}
-	if missing := x.missingParameter(); missing != "" {
+	required := []string{"grant_type", "client_id"}
+	answer := x.clientCredentials
+	switch x.form.values.Get("grant_type") {
+	case grantClientCredentials, "":
+		// A v1.0 request without a resource is refused: no source.
+		required = append(required, x.targetName())
+	case grantAuthorizationCode:
+		required, answer = append(required, "code", "redirect_uri"), x.authorizationCode
+	case grantRefreshToken:
+		required, answer = append(required, "refresh_token"), x.refreshToken
+	case grantPassword:
+		required, answer = append(required, "username", "password", x.targetName()), x.password
+	case grantDeviceCode, grantDeviceCodeShort:
+		answer = x.deviceToken
+	default:
+		answer = func() int { return codeUnsupportedGrant }
+	}
+	code := 0
+	if missing := x.missingParameter(required); missing != "" {
 		x.details.parameter = missing
-		x.refuse(codeMissingParameter)
-		return
+		code = codeMissingParameter
+	} else {
+		code = answer()
 	}
-	if x.form.values.Get("grant_type") != grantClientCredentials {
-		x.refuse(codeUnsupportedGrant)
-		return
-	}
-	app := tenant.app(x.form.clientID)
-	if app == nil {
-		x.refuse(codeUnknownApp)
-		return
-	}
-	if code := x.authenticate(app); code != 0 {
-		x.refuse(code)
-		return
-	}
-	audience, code := x.audience(tenant)
 	if code != 0 {
 		x.refuse(code)
-		return
 	}
-	issued, err := x.server.issue(app, audience, app.Defect())
-	if err != nil {
-		x.internalError(err)
-		return
-	}
-	x.record.Token = &issued.info
-	x.ok(x.tokenBody(issued))
 }
 
-// missingParameter names the first required parameter that is not there. That a
-// v1.0 request without a resource is refused has no source.
-func (x *exchange) missingParameter() string {
-	target := "resource"
+// anyTenant tells whether the path leaves open which tenant is meant.
+func (x *exchange) anyTenant() bool {
+	return slices.Contains(anyTenant, strings.ToLower(x.route.tenant))
+}
+
+// targetName is the parameter that says what the token is for.
+func (x *exchange) targetName() string {
 	if x.route.v2 {
-		target = "scope"
+		return "scope"
 	}
-	switch {
-	case x.form.values.Get("grant_type") == "":
-		return "grant_type"
-	case x.form.clientID == "":
-		return "client_id"
-	case x.form.values.Get(target) == "":
-		return target
+	return "resource"
+}
+
+// missingParameter names the first of the required parameters that is not there.
+func (x *exchange) missingParameter(required []string) string {
+	for _, name := range required {
+		if x.form.values.Get(name) == "" && (name != "client_id" || x.form.clientID == "") {
+			return name
+		}
 	}
 	return ""
 }
 
-// authenticate returns 0, or the code to refuse the client with. No application
-// has a certificate or a federated credential, so an assertion is never valid.
-func (x *exchange) authenticate(app *App) int {
-	switch {
-	case x.form.clientSecret == "" && x.form.assertion == "":
-		return codeMissingCredential
-	case x.form.clientSecret == "":
-		return codeBadAssertion
-	case x.form.clientSecret != app.ClientSecret:
-		return codeBadSecret
+// clientCredentials issues a token to the client itself. It returns the code to
+// refuse the request with, or 0 when it has answered it.
+func (x *exchange) clientCredentials() int {
+	tenant := x.tenant()
+	if tenant == nil { // MicrosoftDocs/azure-docs#24064
+		return codeNoTenant
 	}
+	c, ok := tenant.client(x.form.clientID)
+	if !ok {
+		return codeUnknownApp
+	}
+	if code := x.authenticate(tenant, c); code != 0 {
+		return code
+	}
+	audience, code := x.audience(tenant)
+	if code != 0 {
+		return code
+	}
+	var t ticket
+	if c.app != nil {
+		t = ticketForApp(c.app, audience, x.record.Credential.clientAuth())
+	} else {
+		t = ticketFor(c.identity, audience)
+		t.lifetime = Lifetime{} // not from the machine's endpoint, but as any token
+	}
+	issued, err := x.server.issue(t)
+	if err != nil {
+		x.internalError(err)
+		return 0
+	}
+	x.record.Token = &issued.info
+	x.ok(x.tokenBody(issued, userAnswer{}))
 	return 0
 }
 
@@ -161,41 +204,75 @@ func (x *exchange) audience(tenant *Tenant) (string, int) {
 		x.details.resource, x.details.tenant = identifier, tenant.ID
 		return "", codeUnknownResource
 	}
-	return found.audience(x.server.cfg.audience, identifier), 0
+	return found.audience(x.server.audienceForm(), identifier), 0
 }
 
 type tokenV1 struct {
 	TokenType    string `json:"token_type"`
+	Scope        string `json:"scope,omitempty"`
 	ExpiresIn    string `json:"expires_in"`
 	ExtExpiresIn string `json:"ext_expires_in"`
 	ExpiresOn    string `json:"expires_on"`
 	NotBefore    string `json:"not_before"`
+	RefreshIn    string `json:"refresh_in,omitempty"`
 	Resource     string `json:"resource"`
 	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
+	ClientInfo   string `json:"client_info,omitempty"`
 }
 
 type tokenV2 struct {
 	TokenType    string `json:"token_type"`
+	Scope        string `json:"scope,omitempty"`
 	ExpiresIn    int64  `json:"expires_in"`
 	ExtExpiresIn int64  `json:"ext_expires_in"`
+	RefreshIn    int64  `json:"refresh_in,omitempty"`
 	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
+	ClientInfo   string `json:"client_info,omitempty"`
+}
+
+// userAnswer is what an answer has beside the access token when a user signed in.
+type userAnswer struct {
+	scope, resource                   string
+	refreshToken, idToken, clientInfo string
 }
 
 // tokenBody differs by endpoint: v1.0 has every number as a string and repeats
 // the resource (stored answers of the service), v2.0 has numbers (Entra
 // documentation, "OAuth 2.0 client credentials flow").
-func (x *exchange) tokenBody(t issuedToken) any {
+func (x *exchange) tokenBody(t issuedToken, u userAnswer) any {
 	if x.route.v2 {
-		return tokenV2{TokenType: "Bearer", ExpiresIn: t.expiresIn, ExtExpiresIn: t.expiresIn, AccessToken: t.token}
+		return tokenV2{
+			TokenType:    "Bearer",
+			Scope:        u.scope,
+			ExpiresIn:    t.expiresIn,
+			ExtExpiresIn: t.expiresIn,
+			RefreshIn:    t.refreshIn,
+			AccessToken:  t.token,
+			RefreshToken: u.refreshToken,
+			IDToken:      u.idToken,
+			ClientInfo:   u.clientInfo,
+		}
 	}
 	text := func(n int64) string { return strconv.FormatInt(n, 10) }
-	return tokenV1{
+	body := tokenV1{
 		TokenType:    "Bearer",
+		Scope:        u.scope,
 		ExpiresIn:    text(t.expiresIn),
 		ExtExpiresIn: text(t.expiresIn),
 		ExpiresOn:    text(t.expires.Unix()),
 		NotBefore:    text(t.notBefore.Unix()),
-		Resource:     x.form.values.Get("resource"),
+		Resource:     cmp.Or(u.resource, x.form.values.Get("resource")),
 		AccessToken:  t.token,
+		RefreshToken: u.refreshToken,
+		IDToken:      u.idToken,
+		ClientInfo:   u.clientInfo,
 	}
+	if t.refreshIn > 0 {
+		body.RefreshIn = text(t.refreshIn)
+	}
+	return body
 }
