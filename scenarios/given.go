@@ -17,7 +17,7 @@ func (w *World) aCache() error {
 				return 0, err
 			}
 		}
-		if w.entra, err = fakeentra.Start(fakeentra.WithClock(w.clock)); err != nil {
+		if w.entra, err = fakeentra.Start(fakeentra.WithClock(w.clock), fakeentra.WithMetadataAddr(""), fakeentra.WithProxyAddr("")); err != nil {
 			return 0, fmt.Errorf("start the issuer: %w", err)
 		}
 		return portOf(w.entra.Addr())
