@@ -22,7 +22,7 @@ Feature: A client outlives the failures of the issuer
     Given the client has opened a connection
     When 30 minutes have passed
     And the issuer goes down
-    And 50 minutes have passed
+    And 75 minutes have passed
     And the issuer is back
     Then within 60 minutes "PING" succeeds
     And the newest connection signed in with a token other than the first one

@@ -185,6 +185,11 @@ func TestLane(t *testing.T) {
 	truth, err := NewLane("real", 0)
 	require.NoError(t, err)
 	assert.Equal(t, 3*time.Minute, truth.Wall(3*time.Minute))
+	assert.Equal(t, scaled, scaled.For(nil))
+	assert.Equal(t, scaled, scaled.For(&protocol.Limits{MinTokenLifetimeMS: 5000}))
+	assert.Equal(t, 20.0, scaled.For(&protocol.Limits{MinTokenLifetimeMS: 180_000}).Speed, "an hour in three minutes")
+	assert.Equal(t, 1.0, scaled.For(&protocol.Limits{MinTokenLifetimeMS: 7_200_000}).Speed)
+
 	for _, bad := range []struct {
 		name  string
 		speed float64

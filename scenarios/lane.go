@@ -3,6 +3,8 @@ package scenarios
 import (
 	"fmt"
 	"time"
+
+	"github.com/entracache/entracache/scenarios/protocol"
 )
 
 // Lane maps the durations of a feature ("tokens live for 60 minutes") to the wall clock.
@@ -50,4 +52,16 @@ func (l Lane) Wall(d time.Duration) time.Duration {
 // Life is how much of a feature's time passes in the wall duration d.
 func (l Lane) Life(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * l.Speed)
+}
+
+// For is the lane for a library that needs tokens to live at least so long on the wall clock: the same, or slower.
+func (l Lane) For(limits *protocol.Limits) Lane {
+	if limits == nil || limits.MinTokenLifetimeMS == 0 {
+		return l
+	}
+	// The features let tokens live for an hour.
+	if most := float64(time.Hour.Milliseconds()) / float64(limits.MinTokenLifetimeMS); most < l.Speed {
+		l.Speed = max(1, most)
+	}
+	return l
 }

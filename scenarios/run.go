@@ -32,6 +32,8 @@ type Run struct {
 	Parallel int
 	// Again gives the command that plays one scenario for one subject again. May be nil.
 	Again func(subject, scenario string) string
+	// Artefact names the file to which the caller will write the timeline of a scenario. May be nil.
+	Artefact func(subject, scenario string) string
 	// Progress is called with each result as it comes, from one goroutine at a time. May be nil.
 	Progress func(done, total int, r report.Result)
 	// KeepTimelines keeps the timeline of scenarios that passed, too.
@@ -70,6 +72,7 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 	if parallel <= 0 {
 		parallel = DefaultParallel
 	}
+	run.warmUp(ctx, subjects)
 	var mu sync.Mutex
 	done := 0
 	var wg sync.WaitGroup
@@ -91,8 +94,30 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 	wg.Wait()
 }
 
+// warmUp lets every library sign in and run a command once, against a world that nobody judges: loading a language's TLS and JSON
+// code takes seconds that would otherwise pass as minutes of the first scenarios.
+func (run *Run) warmUp(ctx context.Context, subjects []*Subject) {
+	patience := min(long, cmp.Or(run.Patience, DefaultPatience))
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, subject := range subjects {
+		wg.Go(func() {
+			w := newWorld(ctx, run.Lane.For(subject.Driver.Hello().Limits), &Scenario{ID: "warm-up"}, subject.Driver, fmt.Sprintf("warm-up-%d", i+1))
+			w.ports, w.patience = &run.ports, patience
+			// Whatever goes wrong here goes wrong again where it is judged.
+			if w.aCache() == nil && w.aServicePrincipal("Data Owner") == nil {
+				_, _ = w.doLine("PING")
+			}
+			_ = w.close()
+		})
+	}
+	wg.Wait()
+}
+
 // one plays one scenario against one subject.
 func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client string, alone bool) report.Result {
+	lane := run.Lane.For(subject.Driver.Hello().Limits)
 	r := report.Result{Driver: subject.Name, Scenario: s.ID}
 	if run.Again != nil {
 		r.Again = run.Again(subject.Name, s.ID)
@@ -110,7 +135,7 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 		r.Status, r.Reason = report.NotRun, "the driver had broken before its turn: "+err.Error()
 		return r
 	}
-	limit := s.limit(run.Lane)
+	limit := s.limit(lane)
 	playCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	d := subject.Driver
@@ -122,7 +147,7 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 		}
 		defer func() { _ = d.Stop() }() // if it broke, the verdict says so already
 	}
-	w := newWorld(playCtx, run.Lane, s, d, client)
+	w := newWorld(playCtx, lane, s, d, client)
 	w.ports = &run.ports
 	w.patience = cmp.Or(run.Patience, DefaultPatience)
 	w.alone = alone || s.OwnProcess
@@ -146,6 +171,9 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	}
 	if r.Status != report.Pass || run.KeepTimelines {
 		r.Timeline = w.timeline()
+		if run.Artefact != nil {
+			r.Artefact = run.Artefact(subject.Name, s.ID)
+		}
 	}
 	if err := w.close(); err != nil && !r.Status.Broken() && r.Status != report.Fail && r.Status != report.XFail {
 		r.Status, r.Reason = blame(err), "closing the scenario: "+err.Error()

@@ -336,7 +336,8 @@ func (w *World) tokenRequestsAtMost(n int) error {
 		return expect("a token request", "none")
 	}
 	if len(requests) > n {
-		return expect(fmt.Sprintf("at most %d token requests in %s", n, w.life(w.clock.Since(w.start))), "%d", len(requests))
+		return expect(fmt.Sprintf("at most %d token requests in %s", n, w.life(w.clock.Since(w.start))), "%d token requests, one every %s on average",
+			len(requests), w.life(requests[len(requests)-1].Time.Sub(requests[0].Time)/time.Duration(len(requests)-1)))
 	}
 	return nil
 }

@@ -113,6 +113,8 @@ func (w *World) describeTokenRequest(r fakeentra.Request) string {
 		text = fmt.Sprintf("← %s %s%s", r.GrantType, r.Scope, r.Resource)
 	}
 	switch {
+	case r.Outcome == fakeentra.OutcomeOutage:
+		return "← connection → reset: the issuer is down"
 	case r.Token != nil:
 		return fmt.Sprintf("%s → %s (exp %s)", text, r.Token.Fingerprint, w.at(r.Token.Expires))
 	case r.Error != "":

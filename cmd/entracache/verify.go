@@ -136,17 +136,27 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane
 		}
 	}
 
-	say("playing %d scenarios against %d client(s), %s lane, an hour in %s", len(selected), len(subjects), lane.Name, lane.Wall(time.Hour).Round(time.Millisecond))
+	if len(subjects) > 0 {
+		say("playing %d scenarios against %d client(s), %s lane, an hour in %s", len(selected), len(subjects), lane.Name, lane.Wall(time.Hour).Round(time.Millisecond))
+	}
+	for _, s := range subjects {
+		if own := lane.For(s.Driver.Hello().Limits); own.Speed < lane.Speed {
+			say("%s asks for tokens that live longer: for it, an hour takes %s", s.Name, own.Wall(time.Hour).Round(time.Second))
+		}
+	}
 	run := &scenarios.Run{
 		Lane: lane, Parallel: c.Parallel, KeepTimelines: c.Trace,
 		Again: func(subject, scenario string) string {
 			return fmt.Sprintf("go run ./cmd/entracache verify %s --scenario %s --trace%s", c.argumentOf(subject), scenario, c.laneFlags())
 		},
+		Artefact: func(subject, scenario string) string { return filepath.Join(c.Out, subject, scenario, "timeline.txt") },
 		Progress: func(done, total int, r report.Result) {
 			say("[%*d/%d] %-7s %s %s (%.1fs)", len(fmt.Sprint(total)), done, total, r.Status, r.Driver, r.Scenario, r.Duration.Seconds())
 		},
 	}
-	run.Play(ctx, selected, subjects, out)
+	if len(subjects) > 0 {
+		run.Play(ctx, selected, subjects, out)
+	}
 	result, err := out.End(report.End{
 		Complete: ctx.Err() == nil, Duration: time.Since(start), Stale: c.stale(catalogue, subjects),
 	})
@@ -157,7 +167,7 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane
 		return err
 	}
 	if len(subjects) == 0 {
-		return errors.New("no client was run: see above what each one needs")
+		return errors.New("no client was run: see above why; `entracache doctor CLIENT` checks a driver step by step")
 	}
 	if code := result.End.Exit; code != exitExpected {
 		return &exitError{code: code}
@@ -327,6 +337,9 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 		say("%v", err)
 		return nil, row
 	}
+	if item.config == nil { // a command is best known by the name that it gives itself
+		item.name, row.Name = d.Hello().Driver.Name, d.Hello().Driver.Name
+	}
 	row.Info, row.Capabilities = d.Hello().Driver, d.Hello().Capabilities
 	say("%s: %s %s is ready", item.name, d.Library().Name, d.Library().Version)
 	return &scenarios.Subject{Name: item.name, Driver: d, Known: known, Flaky: flaky, Fresh: fresh}, row
@@ -368,14 +381,14 @@ func (c *verifyCmd) finish(std streams, r *report.Report) error {
 		return err
 	}
 	for _, x := range r.Results {
-		if len(x.Timeline) == 0 {
+		if x.Artefact == "" {
 			continue
 		}
-		dir := filepath.Join(c.Out, x.Driver, x.Scenario)
+		dir := filepath.Dir(x.Artefact)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		if err := writeFile(filepath.Join(dir, "timeline.txt"), func(w io.Writer) error { return r.WriteFailure(w, x) }); err != nil {
+		if err := writeFile(x.Artefact, func(w io.Writer) error { return r.WriteFailure(w, x) }); err != nil {
 			return err
 		}
 		if c.Trace {

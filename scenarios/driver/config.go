@@ -64,7 +64,7 @@ func Load(dir string) (*Config, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s: there is no such file; a client is a folder with a %s", file, ConfigFile)
+			return nil, fmt.Errorf("%s: there is no such file; a client is a folder with a %s, and a driver of your own is named with %sCOMMAND", file, ConfigFile, ExecPrefix)
 		}
 		return nil, err
 	}

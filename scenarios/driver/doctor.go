@@ -65,6 +65,7 @@ type doctor struct {
 	options DoctorOptions
 	driver  *Driver // shared by the checks that leave it well; nil if there is none
 	mute    bool    // the driver cannot even say hello
+	ended   bool    // because it ended, or could not be started
 	noise   error   // the first thing on standard output that was not protocol
 	checks  []Check
 }
@@ -124,10 +125,26 @@ func (doc *doctor) run(ctx context.Context, r rule) {
 		check.State, check.Why = CheckSkipped, skip.why
 	case err != nil:
 		check.State, check.Why, check.Do = CheckFailed, err.Error(), r.do
+		if doc.mute && !r.mute {
+			check.Do = doc.whyMute()
+		}
 	}
 	doc.checks = append(doc.checks, check)
 	if doc.driver != nil && doc.driver.Err() != nil {
 		doc.dismiss()
+	}
+}
+
+// whyMute says what to do about a driver that could not say hello: it matters whether it printed something else, ended, or never
+// began.
+func (doc *doctor) whyMute() string {
+	switch {
+	case doc.noise != nil:
+		return "Keep the real standard output for the protocol, before anything can print, and point what the language calls standard output at stderr."
+	case doc.ended:
+		return "Run the command by hand and look at what it prints: it must start, and wait for lines on its standard input."
+	default:
+		return "Read lines of JSON from standard input; answer {\"op\":\"hello\"} with protocol, driver and capabilities."
 	}
 }
 
@@ -141,9 +158,11 @@ func (doc *doctor) patient(ctx context.Context) (*Driver, error) {
 	}
 	d, err := doc.start()
 	if err != nil {
+		doc.ended = true
 		return nil, err
 	}
 	if err := d.shakeHands(ctx); err != nil {
+		doc.ended = isClosed(d.process.exited())
 		doc.heard(d)
 		d.abort()
 		return nil, err

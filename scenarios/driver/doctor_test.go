@@ -183,4 +183,5 @@ func TestDoctorOfSomethingThatCannotStart(t *testing.T) {
 	checks := examine(t, target, nil)
 	assert.Equal(t, CheckFailed, checks["answers hello"].State)
 	assert.Contains(t, checks["answers hello"].Why, "cannot be started")
+	assert.Contains(t, checks["answers hello"].Do, "Run the command by hand")
 }

@@ -208,6 +208,7 @@ type Reply struct {
 	Protocol     int          `json:"protocol,omitempty"` // hello
 	Driver       *DriverInfo  `json:"driver,omitempty"`
 	Capabilities []Capability `json:"capabilities,omitempty"`
+	Limits       *Limits      `json:"limits,omitempty"`
 
 	Raw json.RawMessage `json:"-"` // the line as it came, set by Line.Reply
 }
@@ -219,6 +220,13 @@ type DriverInfo struct {
 	Libraries []Library `json:"libraries"` // the first is the client library under test
 	Runtime   string    `json:"runtime"`
 	OS        string    `json:"os,omitempty"`
+}
+
+// Limits tell the harness how fast time may pass for this driver.
+type Limits struct {
+	// MinTokenLifetimeMS is the shortest life of a token, on the wall clock, at which the library behaves as it does with a token of
+	// an hour. A library that renews two minutes before expiry, come what may, needs well over two minutes. 0 means any.
+	MinTokenLifetimeMS int `json:"min_token_lifetime_ms,omitempty"`
 }
 
 // Library is a package that the driver uses.

@@ -201,12 +201,15 @@ func (r *Report) WriteFailures(w io.Writer) error {
 		case Pass, Skip, XFail, XPass, FlakyPass, FlakyFail, NotRun:
 			continue
 		}
-		if err := writeFailure(w, x, scenarios[x.Scenario], versions[x.Driver]); err != nil {
+		if err := writeFailure(w, x, scenarios[x.Scenario], versions[x.Driver], longestTimeline); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// longestTimeline is how many lines of a timeline fit on a console among other failures; [Report.WriteFailure] writes all.
+const longestTimeline = 40
 
 // WriteFailure writes one result in full, whatever its status.
 func (r *Report) WriteFailure(w io.Writer, x Result) error {
@@ -222,10 +225,10 @@ func (r *Report) WriteFailure(w io.Writer, x Result) error {
 			version = d.Version()
 		}
 	}
-	return writeFailure(w, x, s, version)
+	return writeFailure(w, x, s, version, len(x.Timeline))
 }
 
-func writeFailure(w io.Writer, x Result, s Scenario, version string) error {
+func writeFailure(w io.Writer, x Result, s Scenario, version string, most int) error {
 	var b strings.Builder
 	mark, verdict := symbols[x.Status], legend[x.Status]
 	if cell(s, x.Status) == measured {
@@ -252,7 +255,11 @@ func writeFailure(w io.Writer, x Result, s Scenario, version string) error {
 	line("expected", x.Expected)
 	line("actual", x.Actual)
 	line("reason", x.Reason)
-	for i, entry := range timelineLines(x.Timeline) {
+	lines := timelineLines(x.Timeline)
+	if left := len(lines) - most; left > 0 {
+		lines = slices.Concat(lines[:most/2], []string{fmt.Sprintf("… %d more lines …", left)}, lines[len(lines)-most/2:])
+	}
+	for i, entry := range lines {
 		label := ""
 		if i == 0 {
 			label = "timeline"

@@ -326,3 +326,22 @@ func TestTimelineColumns(t *testing.T) {
 > +180m00.0s stderr       12 monkeys → gone
 `, got)
 }
+
+func TestLongTimelineIsCutOnTheConsoleOnly(t *testing.T) {
+	r, _ := sample(t)
+	for i := range r.Results {
+		if r.Results[i].Status == Fail {
+			r.Results[i].Timeline = nil
+			for k := range 100 {
+				r.Results[i].Timeline = append(r.Results[i].Timeline, Entry{At: time.Duration(k) * time.Minute, Source: "cache", Text: "tick"})
+			}
+			var all strings.Builder
+			require.NoError(t, r.WriteFailure(&all, r.Results[i]))
+			assert.Equal(t, 100, strings.Count(all.String(), "tick"))
+		}
+	}
+	var cut strings.Builder
+	require.NoError(t, r.WriteFailures(&cut))
+	assert.Equal(t, longestTimeline, strings.Count(cut.String(), "tick"))
+	assert.Contains(t, cut.String(), "… 60 more lines …")
+}
