@@ -51,14 +51,22 @@ const DefaultParallel = 24
 // DefaultPatience is when a caller has been left in silence: a library may retry within its own timeouts for a while.
 const DefaultPatience = 45 * time.Second
 
+// maxProcesses is how many processes of one driver a run uses before it lets what they took down stand.
+const maxProcesses = 3
+
+// job is one scenario to be played against one subject.
+type job struct {
+	subject  *Subject
+	scenario *Scenario
+	client   string // the client's name in the driver's process
+}
+
 // Play plays every scenario against every subject and hands each result to the report as it comes. It returns once all have ended,
 // or the context has: what had not begun by then is reported as not run.
-func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Subject, out *report.Writer) {
-	type job struct {
-		subject  *Subject
-		scenario *Scenario
-		name     string
-	}
+//
+// A library may take its whole process down, and with it scenarios that have nothing to do with it: these are played again in a fresh
+// process. The returned lines tell of each process that ended, for the report.
+func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Subject, out *report.Writer) (crashes []string) {
 	var jobs []job
 	// The longest first, so that the last to end is not one that began last; the subjects in turn.
 	ordered := slices.Clone(scenarios)
@@ -68,30 +76,58 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 			jobs = append(jobs, job{subject, s, fmt.Sprintf("c-%d", len(jobs)+1)})
 		}
 	}
-	parallel := run.Parallel
-	if parallel <= 0 {
-		parallel = DefaultParallel
-	}
 	run.warmUp(ctx, subjects)
 	var mu sync.Mutex
-	done := 0
+	done, total := 0, len(jobs)
+	finish := func(r report.Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		out.Result(r)
+		done++
+		if run.Progress != nil {
+			run.Progress(done, total, r)
+		}
+	}
+	for process := 1; len(jobs) > 0; process++ {
+		lost := run.round(ctx, jobs, len(scenarios) == 1, process < maxProcesses, finish)
+		jobs = nil
+		for _, subject := range subjects {
+			err := subject.Driver.Err()
+			if err == nil || !slices.ContainsFunc(lost, func(j job) bool { return j.subject == subject }) {
+				continue
+			}
+			crashes = append(crashes, fmt.Sprintf("%s: a process ended while scenarios were playing, which were then played again: %v", subject.Name, err))
+			if d, err := subject.Fresh(ctx); err == nil {
+				subject.Driver = d
+			} // otherwise the old one goes on to say why it cannot be used
+		}
+		jobs = lost
+	}
+	return crashes
+}
+
+// round plays the jobs side by side. With again set it does not finish, but returns, those that were lost with their driver's process.
+func (run *Run) round(ctx context.Context, jobs []job, alone, again bool, finish func(report.Result)) (lost []job) {
+	parallel := cmp.Or(max(run.Parallel, 0), DefaultParallel)
+	var mu sync.Mutex
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, parallel)
 	for _, j := range jobs {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			r := run.one(ctx, j.scenario, j.subject, j.name, parallel == 1 || len(scenarios) == 1)
-			out.Result(r)
-			mu.Lock()
-			defer mu.Unlock()
-			done++
-			if run.Progress != nil {
-				run.Progress(done, len(jobs), r)
+			r := run.one(ctx, j.scenario, j.subject, j.client, alone || parallel == 1)
+			if again && ctx.Err() == nil && r.Status.Broken() && j.subject.Driver.Err() != nil && j.subject.Fresh != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				lost = append(lost, j)
+				return
 			}
+			finish(r)
 		})
 	}
 	wg.Wait()
+	return lost
 }
 
 // warmUp lets every library sign in and run a command once, against a world that nobody judges: loading a language's TLS and JSON

@@ -66,9 +66,10 @@ func playFlaky(t *testing.T, serve serveFunc, known string, flaky driver.KnownFa
 	for _, s := range list {
 		w.Scenario(s.Report())
 	}
-	run.Play(t.Context(), list, []*scenarios.Subject{{Name: "driver", Driver: d, Known: failures, Flaky: flaky, Fresh: start}}, w)
-	_ = d.Stop() // a broken driver says so again
-	r, err := w.End(report.End{Complete: true})
+	subject := &scenarios.Subject{Name: "driver", Driver: d, Known: failures, Flaky: flaky, Fresh: start}
+	crashes := run.Play(t.Context(), list, []*scenarios.Subject{subject}, w)
+	_ = subject.Driver.Stop() // a broken driver says so again
+	r, err := w.End(report.End{Complete: true, Crashes: crashes})
 	require.NoError(t, err)
 	return played{r, jsonl.String()}
 }
@@ -213,10 +214,9 @@ func TestInternalErrorIsTheDriversFault(t *testing.T) {
 	assert.Equal(t, report.Error, p.status(t, "signin.object-id").Status)
 }
 
-// TestCrashKeepsWhatWasFinished: a driver that dies must not take finished results with it, nor let the rest pass.
-func TestCrashKeepsWhatWasFinished(t *testing.T) {
-	t.Parallel()
-	crash := func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+// crashing serves the reference client and crashes when it has been asked to close so many clients.
+func crashing(closesAllowed int) serveFunc {
+	return func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		in, out := io.Pipe()
 		go func() {
@@ -225,7 +225,7 @@ func TestCrashKeepsWhatWasFinished(t *testing.T) {
 			for {
 				n, err := stdin.Read(buffer)
 				closes += bytes.Count(buffer[:n], []byte(`"op":"close"`))
-				if closes >= 3 { // that of the warm-up is the first
+				if closes > closesAllowed {
 					cancel(errors.New("boom"))
 					_ = out.CloseWithError(io.EOF)
 					return
@@ -241,13 +241,36 @@ func TestCrashKeepsWhatWasFinished(t *testing.T) {
 		}
 		return context.Cause(ctx)
 	}
-	p := play(t, crash, "", func(r *scenarios.Run) { r.Parallel = 1 }, "signin.object-id", "signin.scope", "signin.tls", "signin.token-is-the-password")
-	var statuses []report.Status
+}
+
+var fourScenarios = []string{"signin.object-id", "signin.scope", "signin.tls", "signin.token-is-the-password"}
+
+// TestCrashIsOvercome: what a dying process took with it is played again, and the report tells of it.
+func TestCrashIsOvercome(t *testing.T) {
+	t.Parallel()
+	// One close for the warm-up, two for scenarios: the first process dies with the third scenario.
+	p := play(t, crashing(3), "", func(r *scenarios.Run) { r.Parallel = 1 }, fourScenarios...)
 	for _, x := range p.report.Results {
-		statuses = append(statuses, x.Status)
+		assert.Equal(t, report.Pass, x.Status, "%s %s", x.Scenario, x.Reason)
 	}
-	assert.Equal(t, []report.Status{report.Pass, report.Error, report.NotRun, report.NotRun}, statuses)
-	assert.Contains(t, p.report.Results[1].Reason, "driver")
+	assert.Len(t, p.report.Results, 4)
+	require.Len(t, p.report.End.Crashes, 1)
+	assert.Contains(t, p.report.End.Crashes[0], "driver: a process ended")
+	assert.Contains(t, p.report.End.Crashes[0], "boom")
+}
+
+// TestCrashEveryTimeIsAnError: a driver that dies again and again must not take finished results with it, nor let the rest pass.
+func TestCrashEveryTimeIsAnError(t *testing.T) {
+	t.Parallel()
+	p := play(t, crashing(0), "", func(r *scenarios.Run) { r.Parallel = 1 }, fourScenarios...)
+	var broken int
+	for _, x := range p.report.Results {
+		if x.Status.Broken() {
+			broken++
+		}
+	}
+	assert.Len(t, p.report.Results, 4)
+	assert.Equal(t, 4, broken)
 	assert.Equal(t, 3, p.report.End.Exit)
 	_, err := report.Read(strings.NewReader(p.jsonl))
 	assert.NoError(t, err, "the report is whole")

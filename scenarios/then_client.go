@@ -88,3 +88,6 @@ func (w *World) received() string {
 func (w *World) grace(n int) time.Duration { return max(w.wall(n), minGrace) }
 
 const minGrace = 8 * time.Second
+
+// applicationLivesOn asks the driver for anything at all. A process that ended is turned into a verdict on the library by [Run].
+func (w *World) applicationLivesOn() error { return w.driver.LiarProbe(w.ctx) }

@@ -105,6 +105,9 @@ var vocabulary = []StepDefinition{
 	step(when, `access keys are disabled`, func(w *World) any { return w.accessKeysDisabled }),
 	step(when, `the service principal is assigned the access policy <policy>`, func(w *World) any { return w.assigned }),
 	step(when, `the issuer answers the next token request with HTTP status <status>`, func(w *World) any { return w.issuerFailsOnce }),
+	step(given, `the issuer takes <minutes> minutes to answer from now on`, func(w *World) any { return w.issuerIsSlow }),
+	step(when, `a token has been asked for again`, func(w *World) any { return w.tokenAskedAgain }),
+	step(when, `the client is closed`, func(w *World) any { return w.clientIsClosed }),
 	step(when, `the issuer goes down`, func(w *World) any { return w.issuerGoesDown }),
 	step(when, `the issuer is back`, func(w *World) any { return w.issuerIsBack }),
 
@@ -117,6 +120,8 @@ var vocabulary = []StepDefinition{
 	step(then, `within <minutes> minutes <command> succeeds`, func(w *World) any { return w.succeedsWithin }),
 	step(then, `the subscriber has received <message>`, func(w *World) any { return w.subscriberReceived }),
 	step(then, `within <minutes> minutes <message> published on <channel> reaches the subscriber`, func(w *World) any { return w.messageReachesSubscriber }),
+
+	step(then, `the application lives on`, func(w *World) any { return w.applicationLivesOn }),
 
 	// What the cache saw: sign-ins.
 	step(then, `every sign-in used the object ID as user name`, func(w *World) any { return w.everySignInUsedObjectID }),

@@ -1,9 +1,11 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/entracache/entracache/fakeentra"
+	"github.com/entracache/entracache/scenarios/protocol"
 )
 
 // runs is for a command that is to succeed; triesToRun is for one that may fail. The difference keeps a failure in the middle of a
@@ -82,4 +84,41 @@ func (w *World) succeedsWithin(minutes int, command string) error {
 			return err
 		}
 	}
+}
+
+func (w *World) issuerIsSlow(minutes int) error {
+	var err error
+	w.slow, err = w.entra.AddFault(fakeentra.Fault{Endpoint: fakeentra.EndpointAny, Action: fakeentra.FaultSlow, Delay: w.wall(minutes)})
+	return err
+}
+
+// tokenAskedAgain waits until the issuer has a request since it became slow, which it has not answered yet. A library that has not
+// asked within a token's life never will.
+func (w *World) tokenAskedAgain() error {
+	if w.slow == nil {
+		return errors.New("the step needs an issuer that is slow to answer")
+	}
+	deadline := w.clock.After(w.wall(75))
+	for w.slow.Fired() == 0 {
+		select {
+		case <-deadline:
+			return expect("another request to the issuer within the token's life", "none")
+		case <-w.clock.After(w.wall(75) / 500):
+		case <-w.ctx.Done():
+			return w.ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (w *World) clientIsClosed() error {
+	reply, err := w.call(protocol.Close(w.client))
+	if err != nil {
+		return err
+	}
+	w.opened = false
+	if !reply.OK {
+		return expect("the client to close", "close failed: %s", reply.Error.Error())
+	}
+	return nil
 }

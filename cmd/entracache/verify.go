@@ -154,11 +154,12 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane
 			say("[%*d/%d] %-7s %s %s (%.1fs)", len(fmt.Sprint(total)), done, total, r.Status, r.Driver, r.Scenario, r.Duration.Seconds())
 		},
 	}
+	var crashes []string
 	if len(subjects) > 0 {
-		run.Play(ctx, selected, subjects, out)
+		crashes = run.Play(ctx, selected, subjects, out)
 	}
 	result, err := out.End(report.End{
-		Complete: ctx.Err() == nil, Duration: time.Since(start), Stale: c.stale(catalogue, subjects),
+		Complete: ctx.Err() == nil, Duration: time.Since(start), Stale: c.stale(catalogue, subjects), Crashes: crashes,
 	})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file.Name(), err)

@@ -34,27 +34,40 @@ func capabilities() []protocol.Capability {
 // Serve speaks the driver protocol for the reference client with one bug, until shutdown or the end of stdin.
 func Serve(bug Bug) func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
 	return func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
-		d := &server{bug: bug, out: stdout, clients: map[string]*client{}}
+		d := &server{bug: bug, out: stdout, clients: map[string]*client{}, crash: make(chan error, 1)}
 		defer d.end()
-		lines := bufio.NewScanner(stdin)
-		lines.Buffer(nil, protocol.MaxLine+1)
-		for lines.Scan() {
-			r, err := protocol.ParseRequest(lines.Bytes())
-			if err != nil {
-				return err // the harness checks what it sends: this cannot be answered
-			}
-			if r.Op == protocol.OpShutdown {
-				d.reply(r, protocol.Reply{OK: true})
-				return nil
-			}
-			d.work.Go(func() { d.reply(r, d.handle(ctx, r)) })
+		ended := make(chan error, 1)
+		go func() { ended <- d.read(ctx, stdin) }()
+		select {
+		case err := <-ended:
+			return err
+		case err := <-d.crash:
+			return err
 		}
-		return lines.Err()
 	}
+}
+
+// read answers requests until shutdown or the end of stdin.
+func (d *server) read(ctx context.Context, stdin io.Reader) error {
+	lines := bufio.NewScanner(stdin)
+	lines.Buffer(nil, protocol.MaxLine+1)
+	for lines.Scan() {
+		r, err := protocol.ParseRequest(lines.Bytes())
+		if err != nil {
+			return err // the harness checks what it sends: this cannot be answered
+		}
+		if r.Op == protocol.OpShutdown {
+			d.reply(r, protocol.Reply{OK: true})
+			return nil
+		}
+		d.work.Go(func() { d.reply(r, d.handle(ctx, r)) })
+	}
+	return lines.Err()
 }
 
 type server struct {
 	bug     Bug
+	crash   chan error // an error that nobody catches
 	work    sync.WaitGroup
 	write   sync.Mutex
 	out     io.Writer
@@ -120,6 +133,9 @@ func (d *server) handle(ctx context.Context, r protocol.Request) protocol.Reply 
 		d.mu.Unlock()
 		if c == nil {
 			return closed(r.Client)
+		}
+		if d.bug == DiesWhenClosedEarly && c.tokens != nil && c.tokens.busy() {
+			d.crash <- errors.New("uncaught: a token arrived for a client that is closed")
 		}
 		c.close()
 		return protocol.Reply{OK: true}

@@ -46,6 +46,7 @@ const (
 	InsistsOnConfig         Bug = "insists-on-config"
 	SendsAccessKeyAsUser    Bug = "sends-access-key-as-user"
 	LosesConnectionOnDenial Bug = "loses-connection-on-denial"
+	DiesWhenClosedEarly     Bug = "dies-when-closed-early"
 )
 
 // Mutants are all of them.
@@ -105,6 +106,8 @@ func Mutants() []Mutant {
 			[]string{"signin.object-id", "policy.owner-may-everything", "policy.blocked-command", "keys.key-works-before"}, "refused.unassigned"},
 		{SendsAccessKeyAsUser, "the access key is sent as the user name",
 			[]string{"keys.key-works-before"}, "signin.object-id"},
+		{DiesWhenClosedEarly, "a token that arrives after the client was closed is an error that nobody catches",
+			[]string{"close.during-renewal"}, "refresh.same-connection"},
 		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
 			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command"}, "policy.reader-reads"},
 	}

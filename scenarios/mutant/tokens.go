@@ -45,6 +45,7 @@ type tokenSource struct {
 	listeners map[int]func(accessToken)
 	next      int
 	renewing  bool
+	fetching  int // requests in flight
 }
 
 func newTokenSource(bug Bug, r protocol.Request) *tokenSource {
@@ -162,6 +163,8 @@ func (s *tokenSource) renew(ctx context.Context) {
 }
 
 func (s *tokenSource) fetch(ctx context.Context) (accessToken, error) {
+	s.count(1)
+	defer s.count(-1)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader(s.form.Encode()))
 	if err != nil {
 		return accessToken{}, err
@@ -180,6 +183,19 @@ func (s *tokenSource) fetch(ctx context.Context) (accessToken, error) {
 		return accessToken{}, fmt.Errorf("the issuer answered HTTP %d: %s", resp.StatusCode, body.Error)
 	}
 	return parseToken(body.AccessToken)
+}
+
+func (s *tokenSource) count(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetching += n
+}
+
+// busy tells whether a request is in flight.
+func (s *tokenSource) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fetching > 0
 }
 
 // parseToken reads the claims without checking the signature: that is the cache's business.

@@ -177,6 +177,9 @@ func (m *matrix) notes(b *strings.Builder) {
 			fmt.Fprintf(b, "  %s\n    %s\n", key, strings.Join(reasons[key], ", "))
 		}
 	}
+	for _, c := range m.report.End.Crashes {
+		fmt.Fprintf(b, "\n%s\n", c)
+	}
 	for _, s := range m.report.End.Stale {
 		fmt.Fprintf(b, "\nStale: %s\n", s)
 	}

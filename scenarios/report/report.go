@@ -116,7 +116,9 @@ type End struct {
 	Results  int            `json:"results"`
 	Counts   map[Status]int `json:"counts"`
 	// Stale are lines of known_failures.txt that match no scenario.
-	Stale    []string      `json:"stale_known_failures,omitempty"`
+	Stale []string `json:"stale_known_failures,omitempty"`
+	// Crashes tell of driver processes that ended while scenarios were playing. What was lost was played again.
+	Crashes  []string      `json:"crashes,omitempty"`
 	Duration time.Duration `json:"duration_ns"`
 	Exit     int           `json:"exit"`
 }
