@@ -29,6 +29,10 @@ var cloudHosts = []string{
 // westeurope.login.microsoft.com, which MSAL uses when it is told a region.
 const regionalSuffix = ".login.microsoft.com"
 
+// CloudHosts are the names for which the forward proxy answers. A certificate given
+// with WithCertificate must be made out to them for the proxy to be of use.
+func CloudHosts() []string { return append(slices.Clone(cloudHosts), "*"+regionalSuffix) }
+
 func isCloudHost(host string) bool {
 	host = strings.ToLower(host)
 	if region, ok := strings.CutSuffix(host, regionalSuffix); ok {
