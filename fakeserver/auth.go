@@ -18,6 +18,9 @@ const (
 	AuthNone  AuthKind = "none"
 	AuthKey   AuthKind = "key"
 	AuthToken AuthKind = "token"
+	// AuthPassword is the password of a user that ACL SETUSER made; see
+	// ProfileOSS60.
+	AuthPassword AuthKind = "password"
 )
 
 // defaultUser is whom an access key signs in.
@@ -60,6 +63,9 @@ type signIn struct {
 // verify checks a user name and password. It may wait for the issuer, and
 // holds no lock meanwhile.
 func (s *Server) verify(c *connection, user, password string) signIn {
+	if s.prof.openUsers {
+		return s.verifyAccount(user, password)
+	}
 	if user == defaultUser {
 		return s.verifyKey(password)
 	}
@@ -164,7 +170,12 @@ func (s *Server) admit(c *connection, command string, in signIn) bool {
 func (s *Server) enter(c *connection, in *signIn) {
 	s.stateMu.Lock()
 	defer s.stateMu.Unlock()
-	if in.id.kind == AuthKey {
+	if in.id.kind == AuthPassword {
+		if a := s.accounts[in.id.user]; a == nil || a.grant != in.id.grant {
+			in.id, in.reason, in.detail = nil, ReasonUnknownUser, "the user was deleted meanwhile"
+			return
+		}
+	} else if in.id.kind == AuthKey {
 		if s.keysDisabled {
 			in.id, in.reason, in.detail = nil, ReasonAccessKeysDisabled, "access keys are disabled"
 			return
@@ -207,6 +218,10 @@ func cmdAuth(q *request) {
 		q.err("ERR syntax error")
 		return
 	}
+	if len(args) == 1 && q.s.prof.openUsers && q.s.account([]byte(defaultUser)).NoPass() {
+		q.err("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
+		return
+	}
 	user, password := authArguments(args)
 	if q.admit("auth", user, password) {
 		q.simple("OK")
@@ -222,7 +237,11 @@ func (q *request) admit(command, user, password string) bool {
 	if !ok {
 		in = q.s.verify(q.c, user, password)
 	}
-	return q.s.admit(q.c, command, in)
+	admitted := q.s.admit(q.c, command, in)
+	if !admitted {
+		q.noteRefused(user)
+	}
+	return admitted
 }
 
 const helloUnauthenticated = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
@@ -231,18 +250,21 @@ const helloUnauthenticated = "NOAUTH HELLO must be called with the client alread
 // As in Redis 6.0 the options take effect while they are read, so that a bad
 // option after a good AUTH leaves the connection signed in.
 func cmdHello(q *request) {
-	proto := 0
-	switch string(q.args[1]) {
-	case "2":
-		proto = 2
-	case "3":
-		proto = 3
-	default:
-		q.helloRefused(ReasonUnsupportedProtocol, "NOPROTO unsupported protocol version")
-		return
+	proto, options := q.c.protocol(), q.args[1:]
+	if len(options) > 0 { // without it, which 6.0 does not have, the version stays
+		version, ok := parseNumber(options[0])
+		switch {
+		case !ok && q.since("6.2"):
+			q.helloRefused(ReasonSyntax, "ERR Protocol version is not an integer or out of range")
+			return
+		case version != 2 && version != 3:
+			q.helloRefused(ReasonUnsupportedProtocol, "NOPROTO unsupported protocol version")
+			return
+		}
+		proto, options = int(version), options[1:]
 	}
 	withAuth := false
-	for args := q.args[2:]; len(args) > 0; {
+	for args := options; len(args) > 0; {
 		switch option := strings.ToUpper(string(args[0])); {
 		case option == "AUTH" && len(args) >= 3:
 			withAuth = true
@@ -301,4 +323,13 @@ func (q *request) helloRefused(r Reason, text string) {
 		Proto: q.c.protocol(), Detail: "HELLO refused: -" + text,
 	})
 	q.err(text)
+}
+
+// signOut makes the connection one that has not signed in.
+func (s *Server) signOut(c *connection) {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	c.identity.Store(nil)
+	c.guard.SetAuthenticated(false)
+	c.setDeadline(time.Time{})
 }

@@ -21,10 +21,12 @@ func (s *Server) Do(args ...string) (reply string, err error) {
 	for i, a := range args {
 		list[i] = []byte(a)
 	}
-	cmd := s.table.Lookup(list[0])
+	cmd, container := s.table.Find(list)
 	switch {
+	case cmd == nil && container != nil:
+		err = errors.New(unknownSubcommandText(list))
 	case cmd == nil:
-		err = errors.New(unknownText(list))
+		err = errors.New(unknownText(s.prof.level, list))
 	case !cmd.ArityOK(len(list)):
 		err = fmt.Errorf("ERR wrong number of arguments for '%s' command", cmd.Name)
 	case cmd.Name == "publish":

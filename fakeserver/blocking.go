@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/entracache/entracache/fakeserver/internal/command"
@@ -26,7 +25,7 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 		return
 	}
 	c := q.c
-	reply, w := q.s.keyspace.Block(c.session, keys, c.alive, try)
+	reply, w := q.s.keyspace.Block(q.session(), keys, c.alive, try)
 	if w == nil {
 		q.out = append(q.out, reply...)
 		return
@@ -69,8 +68,28 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 
 // engineCall makes a call of the data engine for another command's sake.
 func (q *request) engineCall(name string, args ...[]byte) keyspace.Call {
-	cmd := q.s.table.Lookup([]byte(name))
-	return keyspace.Call{Session: q.c.session, Command: cmd, Args: append([][]byte{[]byte(name)}, args...), Proto: q.c.protocol()}
+	call := q.s.engineCall(q.session(), name, args...)
+	call.Proto = q.protocol()
+	return call
+}
+
+// engineCall makes a call whose reply is in RESP2.
+func (s *Server) engineCall(session *keyspace.Session, name string, args ...[]byte) keyspace.Call {
+	return keyspace.Call{Session: session, Command: s.table.Lookup([]byte(name)), Args: append([][]byte{[]byte(name)}, args...), Proto: 2}
+}
+
+// milliseconds reads the timeout of XREAD, WAIT and CLIENT PAUSE.
+func (q *request) milliseconds(arg []byte) (time.Duration, bool) {
+	ms, ok := parseNumber(arg)
+	switch {
+	case !ok:
+		q.err("ERR timeout is not an integer or out of range")
+		return 0, false
+	case ms < 0:
+		q.err("ERR timeout is negative")
+		return 0, false
+	}
+	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond, true
 }
 
 func isError(reply []byte) bool { return len(reply) > 0 && reply[0] == '-' }
@@ -183,7 +202,7 @@ func cmdXRead(q *request) {
 		q.data(nil)
 		return
 	}
-	call := keyspace.Call{Session: q.c.session, Command: q.cmd, Proto: q.c.protocol()}
+	call := keyspace.Call{Session: q.session(), Command: q.cmd, Proto: q.protocol()}
 	call.Args = append(append([][]byte{}, q.args[:at]...), q.args[at+2:]...)
 	keys := q.cmd.Keys(call.Args)
 	q.block(keys, timeout, func(tx *keyspace.Tx, waiting bool) ([]byte, bool) {
@@ -271,15 +290,15 @@ func cmdWait(q *request) {
 }
 
 // scriptMayNotBlock says of a call that a script makes whether it would block.
-func scriptMayNotBlock(cmd *command.Command, args []string) bool {
+func scriptMayNotBlock(cmd *command.Command, args [][]byte) bool {
 	if cmd.Name != "xread" && cmd.Name != "xreadgroup" {
 		return false
 	}
 	for _, a := range args {
-		if strings.EqualFold(a, "block") {
+		if equalFold(a, "block") {
 			return true
 		}
-		if strings.EqualFold(a, "streams") {
+		if equalFold(a, "streams") {
 			return false
 		}
 	}

@@ -2,29 +2,36 @@ package fakeserver
 
 import (
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 )
 
-// cmdClient is CLIENT at the level of Redis 6.0: SETINFO, NO-EVICT, INFO and
-// MAINT_NOTIFICATIONS came later and answer as unknown subcommands.
+// cmdClient is CLIENT. What came after the engine's level answers as an unknown
+// subcommand.
 func cmdClient(q *request) {
-	sub := strings.ToLower(clip(q.args[1], 32))
-	switch n := len(q.args); {
-	case sub == "help" && n == 2:
-		q.help("CLIENT",
-			"ID                     -- Return the ID of the current connection.",
-			"GETNAME                -- Return the name of the current connection.",
-			"KILL <ip:port>         -- Kill connection made from <ip:port>.",
-			"KILL <option> <value> [option value ...] -- Kill connections. Options are ADDR, TYPE, USER, ID, SKIPME.",
-			"LIST [options ...]     -- Return information about client connections. Options: TYPE.",
-			"REPLY (on|off|skip)    -- Control the replies sent to the current connection.",
-			"SETNAME <name>         -- Assign the name <name> to the current connection.",
-			"UNBLOCK <clientid> [TIMEOUT|ERROR] -- Unblock the specified blocked client.")
-	case sub == "id" && n == 2:
+	switch {
+	case q.is("help", 2, 2):
+		q.help("CACHING YES|NO -- Track, or do not track, the keys of the next command.",
+			"GETNAME -- The name of this connection.",
+			"GETREDIR -- Whom invalidations are sent to: a connection's ID, 0 for this one, -1 without tracking.",
+			"ID -- The number of this connection.",
+			"6.2:INFO -- CLIENT LIST's line for this connection.",
+			"KILL <ip:port> | <filter> <value> ... -- Close the connections that match; filters are ID, TYPE, USER, ADDR and SKIPME, and LADDR and MAXAGE of later levels.",
+			"LIST [TYPE <type>] -- A line for every connection, or for those of a type.",
+			"7.0:NO-EVICT ON|OFF -- Keep this connection when memory is short.",
+			"7.2:NO-TOUCH ON|OFF -- Do not count this connection's accesses.",
+			"PAUSE <milliseconds> -- Hold up commands.",
+			"REPLY ON|OFF|SKIP -- Send replies to this connection or not.",
+			"7.2:SETINFO LIB-NAME|LIB-VER <value> -- Tell the library's name or version.",
+			"SETNAME <name> -- Give this connection a name.",
+			"TRACKING ON|OFF [REDIRECT <id>] [BCAST] [PREFIX <prefix>] [OPTIN] [OPTOUT] [NOLOOP] -- Tell this connection when keys change.",
+			"6.2:TRACKINGINFO -- The state of tracking.",
+			"UNBLOCK <id> [TIMEOUT|ERROR] -- End the wait of a blocked connection.",
+			"6.2:UNPAUSE -- End CLIENT PAUSE.")
+	case q.is("id", 2, 2):
 		q.integer(q.c.id)
-	case sub == "getname" && n == 2:
+	case q.is("getname", 2, 2):
 		var name string
 		q.c.status.update(func(st *status) { name = st.name })
 		if name == "" {
@@ -32,29 +39,39 @@ func cmdClient(q *request) {
 		} else {
 			q.bulk(name)
 		}
-	case sub == "setname" && n == 3:
+	case q.is("setname", 3, 3):
 		if q.setName(q.args[2]) {
 			q.simple("OK")
 		}
-	case sub == "list":
+	case q.is("setinfo", 4, 4) && q.since("7.2"):
+		q.clientSetInfo()
+	case q.is("info", 2, 2) && q.since("6.2"):
+		q.text(q.c.line())
+	case q.is("list", 2, -1):
 		q.clientList()
-	case sub == "kill" && n >= 3:
+	case q.is("kill", 2, -1):
 		q.clientKill()
-	case sub == "reply" && n == 3:
+	case q.is("reply", 3, 3):
 		q.clientReply()
-	case sub == "unblock" && (n == 3 || n == 4):
+	case q.is("no-evict", 3, 3) && q.since("7.0"):
+		q.toggle(func(st *status, on bool) { st.noEvict = on })
+	case q.is("no-touch", 3, 3) && q.since("7.2"):
+		q.toggle(func(st *status, on bool) { st.noTouch = on })
+	case q.is("unblock", 3, 4):
 		q.clientUnblock()
-	case sub == "getredir" && n == 2:
-		q.integer(-1) // tracking is off
-	case sub == "caching" && n >= 3:
-		q.err("ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
-	case sub == "tracking" && n >= 3 && equalFold(q.args[2], "off"):
-		q.simple("OK")
-	case sub == "tracking" && n >= 3:
-		// A client that is told OK would rely on invalidations.
-		q.err("ERR entracache does not emulate the command 'client|tracking'")
-	case sub == "pause" && n == 3:
-		q.err("ERR entracache does not emulate the command 'client|pause'")
+	case q.is("getredir", 2, 2):
+		st := q.s.tracker.state(q.c)
+		q.integer(st.target())
+	case q.is("caching", 3, -1):
+		q.clientCaching()
+	case q.is("tracking", 3, -1):
+		q.clientTracking()
+	case q.is("trackinginfo", 2, 2) && q.since("6.2"):
+		q.clientTrackingInfo()
+	case q.is("pause", 3, 3), q.is("pause", 4, 4) && q.since("6.2"):
+		q.clientPause()
+	case q.is("unpause", 2, 2) && q.since("6.2"):
+		q.clientUnpause()
 	default:
 		q.unknownSubcommand()
 	}
@@ -62,84 +79,184 @@ func cmdClient(q *request) {
 
 // setName sets the connection's name, or refuses it.
 func (q *request) setName(name []byte) bool {
-	for _, b := range name {
-		if b < '!' || b > '~' {
-			q.err("ERR Client names cannot contain spaces, newlines or special characters.")
-			return false
-		}
+	if !plainText(name) {
+		q.err("ERR Client names cannot contain spaces, newlines or special characters.")
+		return false
 	}
 	q.c.status.update(func(st *status) { st.name = string(name) })
 	return true
 }
 
-// clientType is "normal" or "pubsub", as CLIENT LIST TYPE and KILL TYPE count.
-func (c *connection) clientType() string {
-	if c.subscriptions() > 0 {
-		return "pubsub"
-	}
-	return "normal"
+// plainText says whether a name or version can be shown in CLIENT LIST.
+func plainText(s []byte) bool {
+	return !slices.ContainsFunc(s, func(b byte) bool { return b < '!' || b > '~' })
 }
 
-var clientTypes = map[string]bool{"normal": true, "master": true, "replica": true, "slave": true, "pubsub": true}
+// clientSetInfo is CLIENT SETINFO LIB-NAME|LIB-VER value.
+func (q *request) clientSetInfo() {
+	attribute, value := strings.ToLower(string(q.args[2])), q.args[3]
+	if attribute != "lib-name" && attribute != "lib-ver" {
+		q.err(fmt.Sprintf("ERR Unrecognized option '%s'", clip(q.args[2], 128)))
+		return
+	}
+	if !plainText(value) {
+		q.err("ERR " + attribute + " cannot contain spaces, newlines or special characters.")
+		return
+	}
+	q.c.status.update(func(st *status) {
+		if attribute == "lib-name" {
+			st.libName = string(value)
+		} else {
+			st.libVer = string(value)
+		}
+	})
+	q.simple("OK")
+}
+
+func (q *request) toggle(set func(st *status, on bool)) {
+	on := equalFold(q.args[2], "on")
+	if !on && !equalFold(q.args[2], "off") {
+		q.err("ERR syntax error")
+		return
+	}
+	q.c.status.update(func(st *status) { set(st, on) })
+	q.simple("OK")
+}
+
+// clientType is "normal" or "pubsub", as CLIENT LIST TYPE and KILL TYPE count;
+// who monitors counts as a replica.
+func (c *connection) clientType() string {
+	switch {
+	case c.monitoring.Load():
+		return "replica"
+	case c.subscriptions() > 0:
+		return "pubsub"
+	default:
+		return "normal"
+	}
+}
+
+// clientTypes maps the names of types to those of clientType.
+var clientTypes = map[string]string{"normal": "normal", "master": "master", "replica": "replica", "slave": "replica", "pubsub": "pubsub"}
+
+func (q *request) clientTypeNamed(arg []byte) (string, bool) {
+	kind, ok := clientTypes[strings.ToLower(string(arg))]
+	if !ok {
+		q.err(fmt.Sprintf("ERR Unknown client type '%s'", clip(arg, 128)))
+	}
+	return kind, ok
+}
 
 func (q *request) clientList() {
-	kind := ""
+	match := func(*connection) bool { return true }
 	switch {
 	case len(q.args) == 2:
 	case len(q.args) == 4 && equalFold(q.args[2], "type"):
-		kind = strings.ToLower(string(q.args[3]))
-		if !clientTypes[kind] {
-			q.err(fmt.Sprintf("ERR Unknown client type '%s'", clip(q.args[3], 128)))
+		kind, ok := q.clientTypeNamed(q.args[3])
+		if !ok {
 			return
 		}
+		match = func(c *connection) bool { return c.clientType() == kind }
+	case len(q.args) > 3 && equalFold(q.args[2], "id") && q.since("6.2"):
+		ids := map[int64]bool{}
+		for _, arg := range q.args[3:] {
+			id, ok := q.number(arg, "ERR Invalid client ID")
+			if !ok {
+				return
+			}
+			ids[id] = true
+		}
+		match = func(c *connection) bool { return ids[c.id] }
 	default:
 		q.err("ERR syntax error")
 		return
 	}
 	var b strings.Builder
 	for _, c := range q.s.connections() {
-		if kind == "" || c.clientType() == kind {
+		if match(c) {
 			b.WriteString(c.line())
 		}
 	}
 	q.text(b.String())
 }
 
-// line describes the connection in the format of Redis 6.0. Figures about
-// buffers, which mean nothing here, are 0.
+// line describes the connection in the format of the engine's level. Figures
+// about buffers, which mean nothing here, are 0.
 func (c *connection) line() string {
+	level := c.s.prof.level
 	now := c.s.opts.clock.Now()
-	flags := "N"
-	if c.unblock.Load() != nil {
-		flags = "b"
-	}
-	channels, patterns := 0, 0
+	channels, patterns, shards := 0, 0, 0
 	if sub := c.sub.Load(); sub != nil {
 		c.s.hub.mu.Lock()
-		channels, patterns = len(sub.channels), len(sub.patterns)
+		channels, patterns, shards = len(sub.channels), len(sub.patterns), len(sub.shards)
 		c.s.hub.mu.Unlock()
-	}
-	if channels+patterns > 0 {
-		flags = "P"
 	}
 	user := c.user()
 	if user == "" {
 		user = defaultUser // whose rights a new connection has in Redis
 	}
-	var name, cmd string
-	var idle time.Duration
-	var db, queued int
-	c.status.update(func(st *status) {
-		name, cmd, idle, db, queued = st.name, st.lastCmd, now.Sub(st.lastAt), st.db, st.queued
+	var st struct {
+		name, cmd, libName, libVer string
+		idle                       time.Duration
+		db, queued                 int
+		noEvict, noTouch           bool
+	}
+	c.status.update(func(s *status) {
+		st.name, st.libName, st.libVer = s.name, s.libName, s.libVer
+		st.db, st.queued, st.noEvict, st.noTouch = s.db, s.queued, s.noEvict, s.noTouch
 	})
-	if queued >= 0 {
-		flags = "x"
+	st.idle = now.Sub(time.Unix(0, c.lastAt.Load()))
+	if cmd := c.lastCmd.Load(); cmd != nil {
+		st.cmd = cmd.Name
+	} else {
+		st.cmd = "NULL"
 	}
-	if cmd == "" {
-		cmd = "NULL"
+	tracking := c.s.tracker.state(c)
+	flags := ""
+	for _, f := range []struct {
+		set  bool
+		flag string
+	}{
+		{c.monitoring.Load(), "O"}, {channels+patterns+shards > 0, "P"}, {st.queued >= 0, "x"}, {c.unblock.Load() != nil || c.postponed.Load(), "b"},
+		{tracking.on, "t"}, {tracking.broken, "R"}, {tracking.bcast && level >= "6.2", "B"}, {st.noEvict, "e"}, {st.noTouch, "T"},
+	} {
+		if f.set {
+			flags += f.flag
+		}
 	}
-	return fmt.Sprintf("id=%d addr=%s fd=%d name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d multi=%d qbuf=0 qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=%s user=%s\n",
-		c.id, c.remote, c.id+7, name, int64(now.Sub(c.since)/time.Second), int64(idle/time.Second), flags, db, channels, patterns, queued, cmd, user)
+	if flags == "" {
+		flags = "N"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "id=%d addr=%s ", c.id, c.remote)
+	if level >= "6.2" {
+		fmt.Fprintf(&b, "laddr=%s ", c.local)
+	}
+	fmt.Fprintf(&b, "fd=%d name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ", c.id+7, st.name, int64(now.Sub(c.since)/time.Second),
+		int64(st.idle/time.Second), flags, st.db, channels, patterns)
+	if level >= "7.0" {
+		fmt.Fprintf(&b, "ssub=%d ", shards)
+	}
+	fmt.Fprintf(&b, "multi=%d ", st.queued)
+	if level >= "7.4" {
+		b.WriteString("watch=0 ")
+	}
+	b.WriteString("qbuf=0 qbuf-free=0 argv-mem=0 ")
+	if level >= "7.0" {
+		b.WriteString("multi-mem=0 rbs=0 rbp=0 ")
+	}
+	fmt.Fprintf(&b, "obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=%s user=%s", st.cmd, user)
+	if level >= "6.2" {
+		fmt.Fprintf(&b, " redir=%d", tracking.target())
+	}
+	if level >= "7.0" {
+		fmt.Fprintf(&b, " resp=%d", c.protocol())
+	}
+	if level >= "7.2" {
+		fmt.Fprintf(&b, " lib-name=%s lib-ver=%s", st.libName, st.libVer)
+	}
+	b.WriteByte('\n')
+	return b.String()
 }
 
 // clientKill is CLIENT KILL addr:port, or with filters.
@@ -153,6 +270,10 @@ func (q *request) clientKill() {
 		q.simple("OK")
 		return
 	}
+	if len(q.args) == 2 {
+		q.err("ERR syntax error")
+		return
+	}
 	var filters []func(*connection) bool
 	skipMe := true
 	for args := q.args[2:]; len(args) > 0; args = args[2:] {
@@ -160,59 +281,81 @@ func (q *request) clientKill() {
 			q.err("ERR syntax error")
 			return
 		}
-		value := string(args[1])
-		switch strings.ToLower(string(args[0])) {
-		case "id":
-			id, err := strconv.ParseInt(value, 10, 64)
-			if err != nil {
-				q.err("ERR value is not an integer or out of range")
-				return
-			}
-			filters = append(filters, func(c *connection) bool { return c.id == id })
-		case "addr":
-			filters = append(filters, func(c *connection) bool { return c.remote == value })
-		case "user":
-			if !q.s.userExists(value) {
-				q.err(fmt.Sprintf("ERR No such user '%s'", clip(args[1], 128)))
-				return
-			}
-			filters = append(filters, func(c *connection) bool { return c.user() == value })
-		case "type":
-			kind := strings.ToLower(value)
-			if !clientTypes[kind] {
-				q.err(fmt.Sprintf("ERR Unknown client type '%s'", clip(args[1], 128)))
-				return
-			}
-			filters = append(filters, func(c *connection) bool { return c.clientType() == kind })
-		case "skipme":
-			switch strings.ToLower(value) {
-			case "yes":
-				skipMe = true
-			case "no":
-				skipMe = false
-			default:
+		switch option := args[0]; {
+		case equalFold(option, "skipme"):
+			skipMe = equalFold(args[1], "yes")
+			if !skipMe && !equalFold(args[1], "no") {
 				q.err("ERR syntax error")
 				return
 			}
 		default:
-			q.err("ERR syntax error")
-			return
+			f := q.killFilter(option, args[1])
+			if f == nil {
+				return
+			}
+			filters = append(filters, f)
 		}
 	}
 	q.integer(int64(q.killClients(func(c *connection) bool {
-		for _, f := range filters {
-			if !f(c) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(filters, func(f func(*connection) bool) bool { return !f(c) })
 	}, skipMe)))
+}
+
+// killFilter reads one filter of CLIENT KILL; nil means that it was refused.
+func (q *request) killFilter(option, arg []byte) func(*connection) bool {
+	value := string(arg)
+	switch {
+	case equalFold(option, "id"):
+		text := notAnInteger
+		if q.since("7.0") {
+			text = "ERR client-id should be greater than 0"
+		}
+		id, ok := q.number(arg, text)
+		switch {
+		case !ok:
+			return nil
+		case id < 1 && q.since("7.0"):
+			q.err(text)
+			return nil
+		}
+		return func(c *connection) bool { return id == 0 || c.id == id }
+	case equalFold(option, "addr"):
+		return func(c *connection) bool { return c.remote == value }
+	case equalFold(option, "laddr") && q.since("6.2"):
+		return func(c *connection) bool { return c.local == value }
+	case equalFold(option, "user"):
+		if !q.s.userExists(value) {
+			q.err(fmt.Sprintf("ERR No such user '%s'", clip(arg, 128)))
+			return nil
+		}
+		return func(c *connection) bool { return c.user() == value }
+	case equalFold(option, "type"):
+		kind, ok := q.clientTypeNamed(arg)
+		if !ok {
+			return nil
+		}
+		return func(c *connection) bool { return c.clientType() == kind }
+	case equalFold(option, "maxage") && q.since("7.4"):
+		age, ok := q.number(arg, "ERR maxage is not an integer or out of range")
+		if !ok {
+			return nil
+		}
+		if age <= 0 {
+			q.err("ERR maxage should be greater than 0")
+			return nil
+		}
+		now := q.s.opts.clock.Now()
+		return func(c *connection) bool { return int64(now.Sub(c.since)/time.Second) >= age }
+	default:
+		q.err("ERR syntax error")
+		return nil
+	}
 }
 
 func (s *Server) userExists(name string) bool {
 	s.stateMu.Lock()
 	defer s.stateMu.Unlock()
-	return name == defaultUser || s.grants[strings.ToLower(name)] != nil
+	return name == defaultUser || s.accounts[name] != nil || s.grants[strings.ToLower(name)] != nil
 }
 
 // killClients closes the matching connections; one's own gets its reply first.
@@ -255,15 +398,11 @@ func (q *request) clientUnblock() {
 			return
 		}
 	}
-	id, err := strconv.ParseInt(string(q.args[2]), 10, 64)
-	if err != nil {
-		q.err("ERR value is not an integer or out of range")
+	id, ok := q.number(q.args[2], notAnInteger)
+	if !ok {
 		return
 	}
-	q.s.connsMu.Lock()
-	c := q.s.conns[id]
-	q.s.connsMu.Unlock()
-	if c != nil {
+	if c := q.s.connection(id); c != nil {
 		if ch := c.unblock.Load(); ch != nil {
 			select {
 			case *ch <- withError:
@@ -274,4 +413,26 @@ func (q *request) clientUnblock() {
 		}
 	}
 	q.integer(0)
+}
+
+// cmdReset is RESET, which came with 6.2: the connection is as a new one.
+func cmdReset(q *request) {
+	c := q.c
+	c.stopMonitoring()
+	q.s.tracker.disable(c)
+	if q.tx == nil {
+		q.endTransaction()
+		q.unwatch()
+		q.s.keyspace.Select(c.session, 0)
+	} else {
+		q.tx.Select(c.session, 0)
+	}
+	if sub := c.sub.Load(); sub != nil {
+		q.s.hub.leave(sub)
+	}
+	c.status.update(func(st *status) { st.name, st.db = "", 0 })
+	c.proto.Store(2)
+	c.mute = replyOn
+	q.s.signOut(c)
+	q.simple("RESET")
 }

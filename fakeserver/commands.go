@@ -1,25 +1,40 @@
 package fakeserver
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
 
-// own are the commands that the data engine does not run: those about the
-// connection, the server and its state, and those that wait.
+// own are the commands that the data engine does not run, or not as Redis does:
+// those about the connection, the server and its state, and those that wait. A
+// container command is here once for all its subcommands.
 var own = map[string]handler{
 	"auth":  cmdAuth,
 	"hello": cmdHello,
+	"reset": cmdReset,
 
 	"ping":   cmdPing,
 	"echo":   cmdEcho,
 	"select": cmdSelect,
+	"swapdb": cmdSwapDB,
 	"client": cmdClient,
 
+	"acl":       cmdACL,
 	"command":   cmdCommand,
 	"info":      cmdInfo,
 	"time":      cmdTime,
 	"role":      cmdRole,
+	"lastsave":  cmdLastSave,
+	"lolwut":    cmdLolwut,
+	"config":    cmdConfig,
+	"monitor":   cmdMonitor,
+	"slowlog":   cmdSlowlog,
+	"latency":   cmdLatency,
+	"module":    cmdModule,
+	"debug":     cmdDebug,
+	"object":    cmdObject,
+	"memory":    cmdMemory,
 	"wait":      cmdWait,
 	"cluster":   cmdNoCluster,
 	"asking":    cmdNoCluster,
@@ -37,10 +52,29 @@ var own = map[string]handler{
 	"psubscribe":   cmdPSubscribe,
 	"unsubscribe":  cmdUnsubscribe,
 	"punsubscribe": cmdPUnsubscribe,
+	"spublish":     cmdSPublish,
+	"ssubscribe":   cmdSSubscribe,
+	"sunsubscribe": cmdSUnsubscribe,
 	"pubsub":       cmdPubSub,
 
-	"eval":    cmdEval,
-	"evalsha": cmdEval,
+	"eval":       cmdEval,
+	"evalsha":    cmdEval,
+	"eval_ro":    cmdEval,
+	"evalsha_ro": cmdEval,
+	"script":     cmdScript,
+	"function":   cmdFunction,
+	"fcall":      cmdFCall,
+	"fcall_ro":   cmdFCall,
+
+	"sort":        cmdSort,
+	"sort_ro":     cmdSort,
+	"bitfield":    cmdBitfield,
+	"bitfield_ro": cmdBitfield,
+	"substr":      cmdSubstr,
+	"stralgo":     cmdStralgo,
+	"lcs":         cmdLCS,
+	"geohash":     cmdGeohash,
+	"xsetid":      cmdXSetID,
 
 	"blpop":      popping("lpop"),
 	"brpop":      popping("rpop"),
@@ -55,11 +89,12 @@ var own = map[string]handler{
 // commandHandlers gives every command of the level its handler: ours, nil for
 // the data engine's, or one that says that the fake does not have it.
 func (s *Server) commandHandlers() []handler {
-	handlers := make([]handler, len(s.table.All()))
-	for _, cmd := range s.table.All() {
-		if h := own[cmd.Name]; h != nil {
+	handlers := make([]handler, len(s.table.Every()))
+	for _, cmd := range s.table.Every() {
+		container, _, _ := strings.Cut(cmd.Name, "|")
+		if h := own[container]; h != nil {
 			handlers[cmd.ID] = h
-		} else if !s.keyspace.Knows(cmd.Name) {
+		} else if !s.keyspace.Knows(container) {
 			handlers[cmd.ID] = cmdNotEmulated
 		}
 	}
@@ -94,23 +129,47 @@ func cmdPing(q *request) {
 func cmdEcho(q *request) { q.bulk(string(q.args[1])) }
 
 func cmdSelect(q *request) {
-	db, err := strconv.Atoi(string(q.args[1]))
-	if err != nil {
-		q.err("ERR invalid DB index")
+	text := notAnInteger
+	if !q.since("6.2") {
+		text = "ERR invalid DB index"
+	}
+	n, ok := q.int32(q.args[1], text)
+	if !ok {
 		return
 	}
-	var ok bool
+	db := int(n)
 	if q.tx != nil {
-		ok = q.tx.Select(q.c.session, db)
+		ok = q.tx.Select(q.session(), db)
 	} else {
-		ok = q.s.keyspace.Select(q.c.session, db)
+		ok = q.s.keyspace.Select(q.session(), db)
 	}
 	if !ok {
 		q.err("ERR DB index is out of range")
 		return
 	}
-	q.c.status.update(func(st *status) { st.db = db })
+	if !q.inScript {
+		q.c.status.update(func(st *status) { st.db = db })
+	}
 	q.simple("OK")
+}
+
+// int32 reads an integer of 32 bits.
+func (q *request) int32(arg []byte, text string) (int32, bool) {
+	n, ok := parseNumber(arg)
+	if !ok || n != int64(int32(n)) { //nolint:gosec // that is what is asked
+		q.err(text)
+		return 0, false
+	}
+	return int32(n), true //nolint:gosec // checked above
+}
+
+func cmdSwapDB(q *request) {
+	for i, which := range []string{"first", "second"} {
+		if _, ok := q.int32(q.args[i+1], "ERR invalid "+which+" DB index"); !ok {
+			return
+		}
+	}
+	q.data(nil)
 }
 
 func cmdTime(q *request) {
@@ -125,4 +184,42 @@ func cmdRole(q *request) {
 	q.array(0)
 }
 
+// cmdLastSave is LASTSAVE. Nothing is ever saved; Redis, too, begins with the
+// time of its start.
+func cmdLastSave(q *request) { q.integer(q.s.started.Unix()) }
+
+func cmdLolwut(q *request) { q.text("Redis ver. " + q.s.prof.version + "\n") }
+
 func cmdNoCluster(q *request) { q.err("ERR This instance has cluster support disabled") }
+
+// cmdModule is MODULE: there are none, and none can be loaded.
+func cmdModule(q *request) {
+	if q.is("list", 2, 2) {
+		q.array(0)
+		return
+	}
+	cmdNotEmulated(q)
+}
+
+// cmdLatency is LATENCY. No event is ever recorded, as in a Redis whose
+// latency-monitor-threshold has its default.
+func cmdLatency(q *request) {
+	switch {
+	case q.is("help", 2, 2):
+		q.help("DOCTOR -- What to do about latency.", "GRAPH <event> -- A graph of an event's samples.", "HISTORY <event> -- The samples of an event.",
+			"LATEST -- The latest sample of every event.", "RESET [<event> ...] -- Forget samples.",
+			"7.0:HISTOGRAM [<command> ...] -- How long commands took.")
+	case q.is("history", 3, 3), q.is("latest", 2, 2):
+		q.array(0)
+	case q.is("reset", 2, -1):
+		q.integer(0)
+	case q.is("graph", 3, 3):
+		q.err(fmt.Sprintf("ERR No samples available for event '%s'", clip(q.args[2], 128)))
+	case q.is("doctor", 2, 2):
+		q.text("Latency is not monitored: set latency-monitor-threshold, with CONFIG SET, to do so.\n")
+	case q.is("histogram", 2, -1) && q.since("7.0"):
+		q.mapHeader(0)
+	default:
+		q.unknownSubcommand()
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/jonboulle/clockwork"
 	"github.com/tidwall/redcon"
 
+	"github.com/entracache/entracache/fakeserver/internal/command"
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
 	"github.com/entracache/entracache/fakeserver/internal/resp"
 )
@@ -22,7 +23,8 @@ type connection struct {
 	s      *Server
 	id     int64
 	remote string
-	plain  bool // no TLS
+	local  string // the address of ours that it came to
+	plain  bool   // no TLS
 	since  time.Time
 	guard  *resp.Guard
 	rc     redcon.Conn
@@ -37,6 +39,17 @@ type connection struct {
 	status   status
 	unblock  atomic.Pointer[chan bool] // set while a command blocks; true asks for an error
 
+	postponed  atomic.Bool // waits for the end of CLIENT PAUSE
+	monitoring atomic.Bool
+	tracks     atomic.Bool // tracking.on
+	tracking   tracking
+	commands   atomic.Int64 // how many ran
+	lastCmd    atomic.Pointer[command.Command]
+	lastAt     atomic.Int64 // when lastCmd came, in Unix nanoseconds
+
+	moment     int64    // the time in Unix nanoseconds, 0 when it must be read; see tick
+	request    *request // of the command under way, or of the last one while more are there; see begin
+	unsent     int      // bytes replied that redcon has not sent
 	session    *keyspace.Session
 	multi      *transaction // nil outside MULTI
 	watcher    *keyspace.Watcher
@@ -44,17 +57,17 @@ type connection struct {
 	mute       muting
 	quit       bool // close once the replies are sent, for quitReason
 	quitReason Reason
-	out        []byte
 }
 
 // status is what CLIENT LIST and Connections tell about a connection.
 type status struct {
-	mu      sync.Mutex
-	name    string
-	lastCmd string
-	lastAt  time.Time
-	db      int
-	queued  int // commands in MULTI, -1 outside
+	mu     sync.Mutex
+	name   string
+	db     int
+	queued int // commands in MULTI, -1 outside
+
+	libName, libVer  string // CLIENT SETINFO
+	noEvict, noTouch bool
 }
 
 func (s *status) update(f func(*status)) {
@@ -69,20 +82,23 @@ func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config) *connecti
 	c := &connection{
 		s:       s,
 		remote:  socket.RemoteAddr().String(),
+		local:   socket.LocalAddr().String(),
 		plain:   tlsConfig == nil,
 		since:   s.opts.clock.Now(),
 		gone:    make(chan struct{}),
 		session: s.keyspace.NewSession(),
 	}
+	c.session.Owner = c
 	c.proto.Store(2)
 	c.status.queued = -1
-	c.status.lastAt = c.since
+	c.lastAt.Store(c.since.UnixNano())
 	e := &entrance{Conn: socket, c: c}
 	if tlsConfig != nil {
 		e.tls = tls.Server(socket, tlsConfig)
 		e.Conn = e.tls
 	}
 	c.guard = resp.NewGuard(e, resp.Options{OnProtocolError: c.protocolError})
+	s.letIn(c)
 
 	s.connsMu.Lock()
 	defer s.connsMu.Unlock()
@@ -111,6 +127,9 @@ func (s *Server) closed(rc redcon.Conn, _ error) {
 	c := rc.Context().(*connection)
 	c.end(ReasonClientClosed) // unless it has ended for another reason
 	c.expiry.stop()
+	c.stopMonitoring()
+	s.tracker.disable(c)
+	s.stats.commands.Add(c.commands.Load())
 	if sub := c.sub.Load(); sub != nil {
 		s.hub.leave(sub)
 	}

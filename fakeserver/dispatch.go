@@ -13,9 +13,6 @@ import (
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
 )
 
-// keepReply bounds the reply buffer that an idle connection keeps.
-const keepReply = 16 << 10
-
 // request is one command on its way through the server.
 type request struct {
 	s    *Server
@@ -29,6 +26,11 @@ type request struct {
 	// keyspace was locked.
 	verified map[[2]string]signIn
 	failed   bool // an error was replied
+	inScript bool // a script calls it
+	// resp and sess are, for a call that a script makes, the script's own
+	// protocol version and place in the keyspace; otherwise the connection's.
+	resp int
+	sess *keyspace.Session
 }
 
 type handler func(*request)
@@ -42,7 +44,8 @@ func (s *Server) handle(rc redcon.Conn, cmd redcon.Command) {
 		rc.ReadPipeline()
 		return
 	}
-	if c.expired() {
+	c.tick()
+	if c.expired(c.moment) {
 		rc.ReadPipeline()
 		c.kill(ReasonTokenExpired)
 		return
@@ -55,13 +58,11 @@ func (s *Server) handle(rc redcon.Conn, cmd redcon.Command) {
 	if len(cmd.Args) == 0 {
 		return
 	}
-	q := request{s: s, c: c, args: cmd.Args, out: c.out[:0]}
+	q := c.begin(cmd.Args)
 	q.dispatch()
 	q.emit()
 	c.mute = c.mute.next()
-	if c.out = q.out; cap(c.out) > keepReply {
-		c.out = nil
-	}
+	c.ran(q.cmd, len(rc.PeekPipeline()) > 0)
 	if c.quit {
 		rc.ReadPipeline()
 		_ = redcon.BaseWriter(rc).Flush() // the connection ends either way
@@ -83,8 +84,9 @@ func (s *Server) panicked(c *connection, args [][]byte, p any) {
 	c.kill(ReasonPanic)
 }
 
-// dispatch checks the command in the order of Redis 6.0's processCommand, with
-// the service's blocked commands taken out of the table, and runs it.
+// dispatch checks the command in the order of processCommand of the profile's
+// level, with the service's blocked commands taken out of the table, and runs
+// it.
 func (q *request) dispatch() {
 	s, c := q.s, q.c
 	if equalFold(q.args[0], "quit") {
@@ -92,44 +94,104 @@ func (q *request) dispatch() {
 		c.quit, c.quitReason = true, ReasonQuit
 		return
 	}
-	q.cmd = s.table.Lookup(q.args[0])
-	if q.cmd == nil {
+	cmd, container := s.table.Find(q.args)
+	named := cmd
+	if named == nil {
+		named = container
+	}
+	if named == nil {
 		q.unknown()
 		return
 	}
-	c.status.update(func(st *status) { st.lastCmd, st.lastAt = q.cmd.Name, s.opts.clock.Now() })
-	switch {
-	case s.prof.blocks(q.cmd.Name, q.args):
+	q.cmd = named
+	if s.traits[named.ID].blocked && s.prof.blocks(named.Name, q.args) {
 		s.record(Event{Kind: EventBlocked, Conn: c.id, Command: q.name(), User: c.user(), Outcome: OutcomeRefused, Proto: c.protocol(),
-			Detail: "the service blocks this command: -" + withoutArgs(unknownText(q.args))})
+			Detail: "the service blocks this command: -" + withoutArgs(q.unknownText(q.args))})
 		q.unknown()
 		return
-	case !q.cmd.ArityOK(len(q.args)):
-		q.rejected("ERR wrong number of arguments for '" + q.cmd.Name + "' command")
-	case c.identity.Load() == nil && q.cmd.Name != "auth" && q.cmd.Name != "hello":
+	}
+	if cmd == nil {
+		q.rejected(unknownSubcommandText(q.args))
+		q.logged()
+		return
+	}
+	c.lastCmd.Store(cmd)
+	c.lastAt.Store(c.moment)
+	if c.identity.Load() == nil {
+		s.letIn(c)
+	}
+	switch {
+	case !cmd.ArityOK(len(q.args)):
+		q.rejected("ERR wrong number of arguments for '" + cmd.Name + "' command")
+	case cmd.Protected && s.prof.openUsers:
+		q.rejected(protectedText(cmd))
+	case c.identity.Load() == nil && !cmd.HasFlag("no_auth"):
 		q.rejected("NOAUTH Authentication required.")
+	case c.multi != nil && cmd.HasFlag("no_multi"):
+		q.rejected("ERR Command not allowed inside a transaction")
 	case !q.permitted():
-	case c.subscriptions() > 0 && c.protocol() == 2 && !subscriberMay[q.cmd.Name]:
-		q.rejected("ERR Can't execute '" + q.cmd.Name + "': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT are allowed in this context")
-	case c.multi != nil && !controlsTransaction[q.cmd.Name]:
+	case q.outOfMemory():
+		q.rejected(oomText)
+	case c.subscriptions() > 0 && c.protocol() == 2 && !subscriberMay[cmd.Name]:
+		q.rejected(q.subscribedText())
+	case q.scriptIsBusy():
+		q.rejected(busyScript)
+	case !q.waitForPause():
+		return
+	case c.multi != nil && !controlsTransaction[cmd.Name]:
 		c.multi.queue(q)
 		return // it is logged when it runs
 	default:
-		q.run()
+		q.execute()
 	}
-	if s.opts.commandEvents {
+	q.logged()
+}
+
+// logged records the command as an event if that is wanted.
+func (q *request) logged() {
+	if q.s.opts.commandEvents {
 		q.log()
 	}
 }
 
+// protectedText refuses DEBUG and MODULE as a server does that was not
+// configured to allow them. Where a service blocks them there is another answer
+// before this one.
+func protectedText(cmd *command.Command) string {
+	name := "module"
+	if cmd.Name == "debug" {
+		name = "debug"
+	}
+	return fmt.Sprintf("ERR %s command not allowed. If the enable-%s-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+		strings.ToUpper(name), name)
+}
+
 // subscriberMay is what a RESP2 connection may run while it is subscribed.
-var subscriberMay = map[string]bool{"subscribe": true, "unsubscribe": true, "psubscribe": true, "punsubscribe": true, "ping": true}
+var subscriberMay = map[string]bool{
+	"subscribe": true, "unsubscribe": true, "psubscribe": true, "punsubscribe": true, "ssubscribe": true, "sunsubscribe": true,
+	"ping": true, "reset": true,
+}
+
+func (q *request) subscribedText() string {
+	may := "(P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT"
+	switch {
+	case q.s.prof.since("7.0"):
+		may = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET"
+	case q.s.prof.since("6.2"):
+		may += " / RESET"
+	}
+	return "ERR Can't execute '" + q.cmd.Name + "': only " + may + " are allowed in this context"
+}
 
 // controlsTransaction are the commands that are not queued after MULTI.
-var controlsTransaction = map[string]bool{"multi": true, "exec": true, "discard": true, "watch": true}
+var controlsTransaction = map[string]bool{"multi": true, "exec": true, "discard": true, "watch": true, "reset": true}
 
 // run executes the command; all checks are done.
 func (q *request) run() {
+	if option := q.hiddenSortKeys(); option != "" {
+		q.err("ERR " + option + " option of SORT denied due to insufficient ACL permissions.")
+		return
+	}
 	if h := q.s.handlers[q.cmd.ID]; h != nil {
 		h(q)
 		return
@@ -139,7 +201,7 @@ func (q *request) run() {
 
 // data runs a command of the data engine.
 func (q *request) data(script *keyspace.Script) {
-	call := keyspace.Call{Session: q.c.session, Command: q.cmd, Args: q.args, Proto: q.c.protocol(), Script: script}
+	call := keyspace.Call{Session: q.session(), Command: q.cmd, Args: q.args, Proto: q.protocol(), Script: script}
 	start := len(q.out)
 	if q.tx != nil {
 		q.out = q.tx.Do(q.out, call)
@@ -152,14 +214,17 @@ func (q *request) data(script *keyspace.Script) {
 // permitted checks the access policy and answers NOPERM where it says no.
 func (q *request) permitted() bool {
 	id := q.c.identity.Load()
-	if id == nil || q.cmd.Name == "auth" {
+	if id == nil {
 		return true
 	}
-	text := noPermText(q.cmd, id.grant.set.Load().Check(q.cmd, q.args))
-	if text == "" {
+	set := id.grant.set.Load()
+	verdict := set.Check(q.cmd, q.args)
+	if verdict == acl.OK {
 		return true
 	}
+	text := noPermText(q.s.prof.level, id.user, q.cmd, verdict)
 	q.denied(text)
+	q.noteDenied(set, q.cmd, q.args, deniedInCommand(q.c))
 	q.rejected(text)
 	return false
 }
@@ -169,43 +234,113 @@ func (q *request) denied(text string) {
 		Proto: q.c.protocol(), Detail: fmt.Sprintf("the access policy forbids %s: -%s", strings.ToUpper(q.name()), text)})
 }
 
-func noPermText(cmd *command.Command, v acl.Verdict) string {
-	switch v {
-	case acl.OK:
-		return ""
-	case acl.DeniedKey:
+func noPermText(level, user string, cmd *command.Command, v acl.Verdict) string {
+	switch {
+	case v == acl.DeniedKey && level >= "7.2":
+		return "NOPERM No permissions to access a key"
+	case v == acl.DeniedKey:
 		return "NOPERM this user has no permissions to access one of the keys used as arguments"
+	case v == acl.DeniedChannel && level >= "7.2":
+		return "NOPERM No permissions to access a channel"
+	case v == acl.DeniedChannel:
+		return "NOPERM this user has no permissions to access one of the channels used as arguments"
+	case level >= "7.2":
+		return "NOPERM User " + user + " has no permissions to run the '" + cmd.Name + "' command"
+	case level >= "7.0":
+		return "NOPERM this user has no permissions to run the '" + cmd.Name + "' command"
 	default:
 		return "NOPERM this user has no permissions to run the '" + cmd.Name + "' command or its subcommand"
 	}
 }
 
+// revokedText is what EXEC says of a queued command that is not permitted any
+// more.
+func revokedText(v acl.Verdict) string {
+	why := "no permission to execute the command or subcommand"
+	switch v {
+	case acl.DeniedKey:
+		why = "no permission to touch the specified keys"
+	case acl.DeniedChannel:
+		why = "no permission to access one of the channels used as arguments"
+	}
+	return "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: " + why
+}
+
+// hiddenSortKeys names the option of a SORT that reads keys which the command
+// does not name, and which the user may not all read: BY or GET. 7.0 asks for
+// that, and not before it begins to run.
+func (q *request) hiddenSortKeys() (option string) {
+	if q.cmd.Name != "sort" && q.cmd.Name != "sort_ro" || !q.s.prof.since("7.0") {
+		return ""
+	}
+	id := q.c.identity.Load()
+	if id == nil || id.grant.set.Load().ReadsAnyKey(q.cmd, q.args) {
+		return ""
+	}
+	for i := 2; i < len(q.args); i++ {
+		left := len(q.args) - i - 1
+		switch arg := q.args[i]; {
+		case equalFold(arg, "asc"), equalFold(arg, "desc"), equalFold(arg, "alpha"):
+		case equalFold(arg, "limit") && left >= 2:
+			i += 2
+		case equalFold(arg, "store") && left >= 1:
+			i++
+		case equalFold(arg, "by") && left >= 1:
+			// Without a star the pattern names no key: the elements are not sorted.
+			if i++; bytes.IndexByte(q.args[i], '*') >= 0 {
+				return "BY"
+			}
+		case equalFold(arg, "get") && left >= 1:
+			return "GET"
+		default:
+			return "" // a syntax error, which the command finds itself
+		}
+	}
+	return ""
+}
+
 // rejected answers a command that does not run; inside MULTI it spoils the
 // transaction.
 func (q *request) rejected(text string) {
-	if q.c.multi != nil {
+	switch {
+	case q.c.multi == nil:
+	case q.cmd != nil && q.cmd.Name == "exec":
+		q.endTransaction()
+		q.unwatch()
+		text = "EXECABORT Transaction discarded because of: " + text
+	default:
 		q.c.multi.spoiled = true
 	}
 	q.err(text)
 }
 
 func (q *request) unknown() {
-	q.rejected(unknownText(q.args))
-	if q.s.opts.commandEvents {
-		q.log()
-	}
+	q.rejected(q.unknownText(q.args))
+	q.logged()
 }
 
-// unknownText is Redis 6.0's answer to a command that it does not know.
-func unknownText(args [][]byte) string {
+// unknownText answers a command that the level does not have.
+func (q *request) unknownText(args [][]byte) string { return unknownText(q.s.prof.level, args) }
+
+func unknownText(level string, args [][]byte) string {
+	name, arg := "'%s'", "'%s' "
+	if level < "7.0" {
+		name, arg = "`%s`", "`%s`, "
+	}
 	var b strings.Builder
 	for _, a := range args[1:] {
 		if b.Len() >= 128 {
 			break
 		}
-		fmt.Fprintf(&b, "`%s`, ", clip(a, 128-b.Len()))
+		fmt.Fprintf(&b, arg, clip(a, 128-b.Len()))
 	}
-	return fmt.Sprintf("ERR unknown command `%s`, with args beginning with: %s", clip(args[0], 128), b.String())
+	return fmt.Sprintf("ERR unknown command "+name+", with args beginning with: %s", clip(args[0], 128), b.String())
+}
+
+// unknownSubcommandText answers a subcommand that the level, 7.0 or later, does
+// not have.
+func unknownSubcommandText(args [][]byte) string {
+	return fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", clip(args[1], 128), strings.ToUpper(string(args[0])))
 }
 
 // withoutArgs cuts the arguments off the answer to an unknown command: they
@@ -223,7 +358,8 @@ func clip(b []byte, n int) string {
 	return string(b[:min(len(b), n)])
 }
 
-// containers are the commands whose first argument names what they do.
+// containers are the commands whose first argument names what they do, in
+// levels where the table does not say so.
 var containers = map[string]bool{
 	"acl": true, "client": true, "cluster": true, "command": true, "config": true, "debug": true, "latency": true, "memory": true,
 	"module": true, "object": true, "pubsub": true, "script": true, "slowlog": true, "stralgo": true, "xgroup": true, "xinfo": true,

@@ -29,6 +29,8 @@ const (
 	EventKeyRegenerated     EventKind = "key-regenerated"
 	EventPolicyAssigned     EventKind = "policy-assigned"
 	EventPolicyRemoved      EventKind = "policy-removed"
+	EventPolicyDefined      EventKind = "policy-defined"   // AddPolicy and UpdatePolicy
+	EventPolicyUndefined    EventKind = "policy-undefined" // RemovePolicy
 	EventRebooted           EventKind = "rebooted"
 )
 
@@ -49,7 +51,9 @@ const (
 	ReasonBadAccessKey        Reason = "bad-access-key"
 	ReasonAccessKeysDisabled  Reason = "access-keys-disabled"
 	ReasonEntraNotConfigured  Reason = "entra-not-configured" // the server was started without an issuer
-	ReasonUnknownUser         Reason = "unknown-user"         // neither "default" nor a token in the password
+	ReasonUnknownUser         Reason = "unknown-user"         // neither "default" nor a token in the password; in open-source Redis, no such user
+	ReasonUserOff             Reason = "user-off"             // open-source Redis: ACL SETUSER … off
+	ReasonBadPassword         Reason = "bad-password"         // open-source Redis: none of the user's passwords
 	ReasonTokenOnPlainPort    Reason = "token-on-plain-port"
 	ReasonNotAssigned         Reason = "not-assigned" // a good token, but no access policy for its object ID
 	ReasonMalformedToken      Reason = Reason(token.Malformed)

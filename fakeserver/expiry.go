@@ -30,7 +30,7 @@ func (c *connection) setDeadline(at time.Time) {
 // expireWhenDue is the timer's end. The deadline may have moved since, and a
 // wall clock that was set back meanwhile leaves some time to wait.
 func (c *connection) expireWhenDue() {
-	if c.expired() {
+	if c.expired(c.s.opts.clock.Now().UnixNano()) {
 		c.kill(ReasonTokenExpired)
 		return
 	}
@@ -45,10 +45,10 @@ func (c *connection) expireWhenDue() {
 	}
 }
 
-// expired says whether the deadline has come.
-func (c *connection) expired() bool {
+// expired says whether the deadline has come at a time in Unix nanoseconds.
+func (c *connection) expired(now int64) bool {
 	at := c.expiry.at.Load()
-	return at != 0 && c.s.opts.clock.Now().UnixNano() >= at
+	return at != 0 && now >= at
 }
 
 func (x *expiry) stop() {

@@ -9,10 +9,10 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// DefaultWrongPassText is what a client gets for every refused sign-in: the
-// text in a transcript against a real cache
+// DefaultWrongPassText is what a client of Azure Cache for Redis gets for every
+// refused sign-in: the text in a transcript against a real cache
 // (Azure/azure-sdk-for-java@600d0e8b, Azure-AAD-Authentication-With-Lettuce.md)
-// and that of Redis 6.0.
+// and that of Redis 6.0. The other profiles have the text of their level.
 const DefaultWrongPassText = "WRONGPASS invalid username-password pair"
 
 // The audiences of a token for the cache: the resource as asked for, with and
@@ -55,7 +55,6 @@ func defaultOptions() options {
 		clock:                clockwork.NewRealClock(),
 		audiences:            defaultAudiences,
 		profile:              ProfileAzureCache60,
-		wrongPass:            DefaultWrongPassText,
 		handshakeTimeout:     10 * time.Second,
 		subscriberQueueBytes: 32 << 20,
 	}
@@ -164,7 +163,7 @@ func WithAccessKeysDisabled() Option {
 }
 
 // WithWrongPassText sets the error, without the leading "-", for every refused
-// sign-in. Default DefaultWrongPassText. Users have also reported
+// sign-in. Default DefaultWrongPassText, or what the profile's level says. Users have also reported
 // "ERR WRONGPASS invalid username-password pair" (dapr/components-contrib#3554);
 // for which cause the service says what has no source.
 func WithWrongPassText(text string) Option {

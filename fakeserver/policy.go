@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -29,11 +31,141 @@ var (
 	DataReaderLegacy = Policy{"Data Reader", "+@read +@connection +cluster|info +cluster|nodes +cluster|slots allkeys"}
 )
 
+// BuiltInPolicies lists the built-in policies: Data Owner, Data Contributor and
+// Data Reader, which are "not configurable" (azure-rest-api-specs,
+// AccessPolicyType).
+func BuiltInPolicies() []Policy { return []Policy{DataOwner, DataContributor, DataReader} }
+
+// The rule for a custom policy's name is that of the management API
+// (azure-rest-api-specs, accessPolicyName).
+const (
+	shortestPolicyName = 3
+	longestPolicyName  = 63
+)
+
+var policyName = regexp.MustCompile(`^([a-zA-Z0-9][a-zA-Z0-9- ]*[a-zA-Z0-9]|[a-zA-Z0-9])$`)
+
+// CheckPolicyName says what is wrong with the name of a custom policy: it must
+// have 3 to 63 letters, digits, hyphens and spaces, with a letter or digit at
+// either end.
+func CheckPolicyName(name string) error {
+	if n := len(name); n < shortestPolicyName || n > longestPolicyName {
+		return fmt.Errorf("access policy name %q: expected %d to %d characters, got %d", name, shortestPolicyName, longestPolicyName, n)
+	}
+	if !policyName.MatchString(name) {
+		return fmt.Errorf("access policy name %q: expected letters, digits, hyphens and spaces, with a letter or digit at either end", name)
+	}
+	return nil
+}
+
+// policyKey is by what policies are told apart. That case does not count is the
+// management API's rule for names of resources.
+func policyKey(name string) string { return strings.ToLower(name) }
+
+// AddPolicy defines a custom access policy, which AssignPolicy then assigns by
+// its name. The error says what is wrong with the name or the permission string,
+// or that there is one of that name already.
+func (s *Server) AddPolicy(p Policy) error { return s.putPolicy(p, false) }
+
+// UpdatePolicy replaces the permission string of a custom access policy, with
+// effect on the next command of everybody who has it assigned by its name and at
+// the EXEC of their open transactions. What the service does with live
+// connections has no source; Redis does this.
+func (s *Server) UpdatePolicy(p Policy) error { return s.putPolicy(p, true) }
+
+func (s *Server) putPolicy(p Policy, update bool) error {
+	if err := CheckPolicyName(p.Name); err != nil {
+		return err
+	}
+	set, err := s.compile(p)
+	if err != nil {
+		return err
+	}
+	changed, err := s.storePolicy(p, set, update)
+	for _, g := range changed {
+		s.cutForbidden(g, set)
+	}
+	return err
+}
+
+// storePolicy keeps a policy and returns the grants that it changed.
+func (s *Server) storePolicy(p Policy, set *acl.Set, update bool) (changed []*grant, err error) {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	key := policyKey(p.Name)
+	if builtIn(key) {
+		return nil, fmt.Errorf("access policy %q: it is built in and cannot be changed", p.Name)
+	}
+	switch _, there := s.policies[key]; {
+	case there && !update:
+		return nil, fmt.Errorf("access policy %q: there is one of that name already", p.Name)
+	case !there && update:
+		return nil, fmt.Errorf("access policy %q: there is none of that name", p.Name)
+	}
+	s.policies[key] = p
+	s.record(Event{Kind: EventPolicyDefined, Detail: fmt.Sprintf("access policy %q defined: %s", p.Name, p.Permissions)})
+	for _, g := range s.grants {
+		if g.byName && policyKey(g.policy.Name) == key {
+			g.policy = p
+			g.set.Store(set)
+			changed = append(changed, g)
+		}
+	}
+	return changed, nil
+}
+
+// RemovePolicy removes a custom access policy. It is refused while the policy is
+// assigned to somebody; what the service does then has no source.
+func (s *Server) RemovePolicy(name string) error {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	key := policyKey(name)
+	if builtIn(key) {
+		return fmt.Errorf("remove access policy %q: it is built in", name)
+	}
+	if _, there := s.policies[key]; !there {
+		return fmt.Errorf("remove access policy %q: there is none of that name", name)
+	}
+	for _, g := range s.grants {
+		if g.byName && policyKey(g.policy.Name) == key {
+			return fmt.Errorf("remove access policy %q: it is assigned to %s; remove that first", name, g.objectID)
+		}
+	}
+	delete(s.policies, key)
+	s.record(Event{Kind: EventPolicyUndefined, Detail: fmt.Sprintf("access policy %q removed", name)})
+	return nil
+}
+
+func builtIn(key string) bool {
+	return slices.ContainsFunc(BuiltInPolicies(), func(p Policy) bool { return policyKey(p.Name) == key })
+}
+
+// Policies lists the access policies that AssignPolicy knows: the built-in ones
+// and then the custom ones by name.
+func (s *Server) Policies() []Policy {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	custom := slices.SortedFunc(maps.Values(s.policies), func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) })
+	return append(BuiltInPolicies(), custom...)
+}
+
+// AssignPolicy gives an object ID the policy of that name, a built-in one or one
+// of AddPolicy; see Assign.
+func (s *Server) AssignPolicy(objectID, name string) error {
+	for _, p := range s.Policies() {
+		if policyKey(p.Name) == policyKey(name) {
+			return s.assign(objectID, p, true)
+		}
+	}
+	return fmt.Errorf("assign access policy: there is none of the name %q", name)
+}
+
 // grant is an assigned policy. Connections hold a pointer to the grant, so that
 // a change of policy applies to their next command.
 type grant struct {
 	objectID string
 	policy   Policy
+	byName   bool // changes with the policy of that name
 	set      atomic.Pointer[acl.Set]
 }
 
@@ -48,7 +180,7 @@ func (s *Server) newGrant(objectID string, p Policy) (*grant, error) {
 }
 
 func (s *Server) compile(p Policy) (*acl.Set, error) {
-	set, err := acl.Compile(s.table, s.prof.grammar, p.Permissions)
+	set, err := s.rules().Compile(p.Permissions)
 	if err != nil {
 		return nil, fmt.Errorf("access policy %q: %w", p.Name, err)
 	}
@@ -63,7 +195,9 @@ func (s *Server) compile(p Policy) (*acl.Set, error) {
 //
 // Object IDs are compared without regard to case here, and exactly with a
 // token's oid when a client signs in.
-func (s *Server) Assign(objectID string, p Policy) error {
+func (s *Server) Assign(objectID string, p Policy) error { return s.assign(objectID, p, false) }
+
+func (s *Server) assign(objectID string, p Policy, byName bool) error {
 	if objectID == "" {
 		return errors.New("assign access policy: expected an object ID, got an empty one")
 	}
@@ -74,17 +208,27 @@ func (s *Server) Assign(objectID string, p Policy) error {
 	if err != nil {
 		return err
 	}
+	g.byName = byName
+	set := g.set.Load()
 	s.stateMu.Lock()
-	defer s.stateMu.Unlock()
 	key := strings.ToLower(objectID)
 	if old := s.grants[key]; old != nil {
-		old.policy = p
-		old.set.Store(g.set.Load())
+		old.policy, old.byName = p, byName
+		old.set.Store(set)
+		g = old
 	} else {
 		s.grants[key] = g
 	}
 	s.record(Event{Kind: EventPolicyAssigned, User: objectID, Detail: fmt.Sprintf("access policy %q assigned: %s", p.Name, p.Permissions)})
+	s.stateMu.Unlock()
+	s.cutForbidden(g, set)
 	return nil
+}
+
+// cutForbidden closes the connections of a grant that are subscribed to what
+// its permissions do not allow any more, as Redis does.
+func (s *Server) cutForbidden(g *grant, set *acl.Set) {
+	s.cut(ReasonUnassigned, func(c *connection) bool { return c.granted(g) && c.holdsForbidden(set) })
 }
 
 // Unassign removes an object ID's policy and closes its connections, as Redis
@@ -103,10 +247,7 @@ func (s *Server) Unassign(objectID string) error {
 	s.record(Event{Kind: EventPolicyRemoved, User: g.objectID, Detail: fmt.Sprintf("access policy %q removed", g.policy.Name)})
 	s.stateMu.Unlock()
 	if !s.opts.keepUnassigned {
-		s.cut(ReasonUnassigned, func(c *connection) bool {
-			id := c.identity.Load()
-			return id != nil && id.grant == g
-		})
+		s.cut(ReasonUnassigned, func(c *connection) bool { return c.granted(g) })
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package fakeserver
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,19 +19,23 @@ type hub struct {
 	mu       sync.Mutex
 	channels topics
 	patterns topics
+	shards   topics // sharded channels; without a cluster they are just a second kind
 }
 
 type topics map[string]map[*subscriber]struct{}
 
-func newHub() *hub { return &hub{channels: topics{}, patterns: topics{}} }
+func newHub() *hub { return &hub{channels: topics{}, patterns: topics{}, shards: topics{}} }
 
-// subscriber is a connection that has subscribed at least once.
+// subscriber is the part of a connection that gets messages which are no
+// replies: it has subscribed, monitors, tracks keys, or is told of another
+// connection's keys.
 type subscriber struct {
-	c     *connection
-	count atomic.Int32 // channels and patterns together
+	c          *connection
+	count      atomic.Int32 // channels and patterns together
+	shardCount atomic.Int32 // sharded channels
 
 	// Guarded by hub.mu.
-	channels, patterns map[string]struct{}
+	channels, patterns, shards map[string]struct{}
 
 	// deliver is held from taking messages out of the queue until they are
 	// written, and by the connection's own goroutine around a reply whose
@@ -44,26 +49,46 @@ type subscriber struct {
 }
 
 // subscriptions is the number of channels and patterns that the connection is
-// subscribed to.
+// subscribed to, sharded channels included.
 func (c *connection) subscriptions() int {
 	if sub := c.sub.Load(); sub != nil {
-		return int(sub.count.Load())
+		return int(sub.count.Load() + sub.shardCount.Load())
 	}
 	return 0
 }
 
 // subscriber returns the connection's subscriber; the first call starts the
-// goroutine that writes to it.
+// goroutine that writes to it. Any connection's goroutine may call it.
 func (c *connection) subscriber() *subscriber {
 	if sub := c.sub.Load(); sub != nil {
 		return sub
 	}
-	sub := &subscriber{c: c, channels: map[string]struct{}{}, patterns: map[string]struct{}{}, wake: make(chan struct{}, 1)}
-	c.sub.Store(sub)
-	// The connection counts in wg until its own goroutine has ended, so wg
-	// cannot have reached zero.
+	sub := &subscriber{c: c, channels: map[string]struct{}{}, patterns: map[string]struct{}{}, shards: map[string]struct{}{}, wake: make(chan struct{}, 1)}
+	if !c.sub.CompareAndSwap(nil, sub) {
+		return c.sub.Load()
+	}
+	// The caller's connection counts in wg until its own goroutine has ended,
+	// so wg cannot have reached zero.
 	c.s.wg.Go(sub.write)
 	return sub
+}
+
+// anyTopic says whether one of the channels, sharded or not, or of the patterns
+// that it is subscribed to is as asked.
+func (sub *subscriber) anyTopic(is func(topic string, isPattern bool) bool) bool {
+	sub.c.s.hub.mu.Lock()
+	defer sub.c.s.hub.mu.Unlock()
+	for _, kind := range []struct {
+		topics    map[string]struct{}
+		isPattern bool
+	}{{sub.channels, false}, {sub.shards, false}, {sub.patterns, true}} {
+		for topic := range kind.topics {
+			if is(topic, kind.isPattern) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // write sends what is queued until the connection is gone.
@@ -144,6 +169,22 @@ func (h *hub) publish(channel string, payload []byte) (receivers int) {
 	return receivers
 }
 
+// publishShard is publish for a sharded channel.
+func (h *hub) publishShard(channel string, payload []byte) (receivers int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for sub := range h.shards[channel] {
+		sub.push(func(b []byte, proto int) []byte {
+			b = resp.AppendPush(b, proto, 3)
+			b = resp.AppendBulkString(b, "smessage")
+			b = resp.AppendBulkString(b, channel)
+			return resp.AppendBulk(b, payload)
+		})
+		receivers++
+	}
+	return receivers
+}
+
 func (h *hub) add(all topics, own map[string]struct{}, sub *subscriber, name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,7 +193,7 @@ func (h *hub) add(all topics, own map[string]struct{}, sub *subscriber, name str
 	}
 	all[name][sub] = struct{}{}
 	own[name] = struct{}{}
-	sub.count.Store(int32(len(sub.channels) + len(sub.patterns)))
+	sub.recount()
 }
 
 func (h *hub) remove(all topics, own map[string]struct{}, sub *subscriber, name string) {
@@ -167,7 +208,12 @@ func (h *hub) removeLocked(all topics, own map[string]struct{}, sub *subscriber,
 		delete(all, name)
 	}
 	delete(own, name)
+	sub.recount()
+}
+
+func (sub *subscriber) recount() {
 	sub.count.Store(int32(len(sub.channels) + len(sub.patterns)))
+	sub.shardCount.Store(int32(len(sub.shards)))
 }
 
 // leave removes a subscriber whose connection has ended.
@@ -179,6 +225,9 @@ func (h *hub) leave(sub *subscriber) {
 	}
 	for name := range sub.patterns {
 		h.removeLocked(h.patterns, sub.patterns, sub, name)
+	}
+	for name := range sub.shards {
+		h.removeLocked(h.shards, sub.shards, sub, name)
 	}
 }
 
@@ -216,9 +265,9 @@ func (q *request) drain(sub *subscriber) {
 func (t *transaction) speaksToItself(subscribed bool) bool {
 	return slices.ContainsFunc(t.queued, func(e queued) bool {
 		switch e.cmd.Name {
-		case "subscribe", "unsubscribe", "psubscribe", "punsubscribe":
+		case "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe":
 			return true
-		case "publish", "eval", "evalsha":
+		case "publish", "spublish", "eval", "evalsha":
 			return subscribed
 		default:
 			return false
@@ -226,23 +275,35 @@ func (t *transaction) speaksToItself(subscribed bool) bool {
 	})
 }
 
-func cmdPublish(q *request) {
+func cmdPublish(q *request)  { q.publish(q.s.hub.publish) }
+func cmdSPublish(q *request) { q.publish(q.s.hub.publishShard) }
+
+func (q *request) publish(to func(channel string, payload []byte) int) {
 	channel, payload := string(q.args[1]), q.args[2]
+	if q.tx == nil {
+		// Go hands over connections that became readable together the last one
+		// first. Let an UNSUBSCRIBE that came before this go before it, as in a
+		// server with one thread.
+		runtime.Gosched()
+	}
 	if q.c.subscriptions() == 0 {
-		q.integer(int64(q.s.hub.publish(channel, payload)))
+		q.integer(int64(to(channel, payload)))
 		return
 	}
 	// A RESP3 client that publishes to itself gets the message before the
-	// reply, up to Redis 7.0.
+	// reply up to Redis 7.0, and after it since.
 	q.inOrder(func(sub *subscriber) {
-		n := q.s.hub.publish(channel, payload)
-		q.drain(sub)
+		n := to(channel, payload)
+		if !q.since("7.2") {
+			q.drain(sub)
+		}
 		q.integer(int64(n))
 	})
 }
 
 func cmdSubscribe(q *request)  { q.subscribe("subscribe", q.s.hub.channels) }
 func cmdPSubscribe(q *request) { q.subscribe("psubscribe", q.s.hub.patterns) }
+func cmdSSubscribe(q *request) { q.subscribe("ssubscribe", q.s.hub.shards) }
 
 func (q *request) subscribe(kind string, all topics) {
 	q.inOrder(func(sub *subscriber) {
@@ -258,6 +319,7 @@ func (q *request) subscribe(kind string, all topics) {
 
 func cmdUnsubscribe(q *request)  { q.unsubscribe("unsubscribe", q.s.hub.channels) }
 func cmdPUnsubscribe(q *request) { q.unsubscribe("punsubscribe", q.s.hub.patterns) }
+func cmdSUnsubscribe(q *request) { q.unsubscribe("sunsubscribe", q.s.hub.shards) }
 
 func (q *request) unsubscribe(kind string, all topics) {
 	q.inOrder(func(sub *subscriber) {
@@ -285,54 +347,61 @@ func (q *request) unsubscribe(kind string, all topics) {
 
 // own is the subscriber's set that a command is about.
 func (sub *subscriber) own(kind string) map[string]struct{} {
-	if kind == "psubscribe" || kind == "punsubscribe" {
+	switch kind {
+	case "psubscribe", "punsubscribe":
 		return sub.patterns
+	case "ssubscribe", "sunsubscribe":
+		return sub.shards
+	default:
+		return sub.channels
 	}
-	return sub.channels
 }
 
 func (q *request) confirm(kind string, name *string, sub *subscriber) {
-	q.out = resp.AppendPush(q.out, q.c.protocol(), 3)
-	q.bulk(kind)
-	if name == nil {
-		q.null()
-	} else {
-		q.bulk(*name)
-	}
-	q.integer(int64(sub.count.Load()))
+	q.push(func() {
+		q.out = resp.AppendPush(q.out, q.protocol(), 3)
+		q.bulk(kind)
+		if name == nil {
+			q.null()
+		} else {
+			q.bulk(*name)
+		}
+		if kind == "ssubscribe" || kind == "sunsubscribe" {
+			q.integer(int64(sub.shardCount.Load()))
+		} else {
+			q.integer(int64(sub.count.Load()))
+		}
+	})
 }
 
+// cmdPubSub is PUBSUB.
 func cmdPubSub(q *request) {
 	h := q.s.hub
 	switch {
-	case equalFold(q.args[1], "help") && len(q.args) == 2:
-		q.help("PUBSUB", "CHANNELS [<pattern>] -- Return the currently active channels matching a pattern (default: all).",
-			"NUMPAT -- Return number of subscriptions to patterns.",
-			"NUMSUB [channel-1 .. channel-N] -- Returns the number of subscribers for the specified channels (excluding patterns, default: none).")
-	case equalFold(q.args[1], "channels") && len(q.args) <= 3:
-		var names []string
-		h.mu.Lock()
-		for name := range h.channels {
-			if len(q.args) == 2 || acl.MatchGlob(string(q.args[2]), []byte(name)) {
-				names = append(names, name)
-			}
-		}
-		h.mu.Unlock()
-		slices.Sort(names)
-		q.strings(names)
-	case equalFold(q.args[1], "numsub"):
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		q.array(2 * len(q.args[2:]))
-		for _, a := range q.args[2:] {
-			q.bulk(string(a))
-			q.integer(int64(len(h.channels[string(a)])))
-		}
-	case equalFold(q.args[1], "numpat") && len(q.args) == 2:
+	case q.is("help", 2, 2):
+		q.help("CHANNELS [<pattern>] -- The channels that somebody is subscribed to, all or those that match.",
+			"NUMPAT -- The number of patterns that somebody is subscribed to.",
+			"NUMSUB [<channel> ...] -- How many are subscribed to each of the channels.",
+			"7.0:SHARDCHANNELS [<pattern>] -- CHANNELS for sharded channels.",
+			"7.0:SHARDNUMSUB [<channel> ...] -- NUMSUB for sharded channels.")
+	case q.is("channels", 2, 3):
+		q.channels(h.channels)
+	case q.is("numsub", 2, -1):
+		q.numsub(h.channels)
+	case q.is("shardchannels", 2, 3) && q.since("7.0"):
+		q.channels(h.shards)
+	case q.is("shardnumsub", 2, -1) && q.since("7.0"):
+		q.numsub(h.shards)
+	case q.is("numpat", 2, 2):
+		// Up to 6.0 a pattern counts once for each of its subscribers.
 		n := 0
 		h.mu.Lock()
 		for _, subs := range h.patterns {
-			n += len(subs)
+			if q.since("6.2") {
+				n++
+			} else {
+				n += len(subs)
+			}
 		}
 		h.mu.Unlock()
 		q.integer(int64(n))
@@ -341,16 +410,25 @@ func cmdPubSub(q *request) {
 	}
 }
 
-// unknownSubcommand is Redis 6.0's answer, which has no final dot.
-func (q *request) unknownSubcommand() {
-	q.err(fmt.Sprintf("ERR Unknown subcommand or wrong number of arguments for '%s'. Try %s HELP", clip(q.args[1], 128), upper(q.cmd.Name)))
+func (q *request) channels(all topics) {
+	var names []string
+	q.s.hub.mu.Lock()
+	for name := range all {
+		if len(q.args) == 2 || acl.MatchGlob(string(q.args[2]), []byte(name)) {
+			names = append(names, name)
+		}
+	}
+	q.s.hub.mu.Unlock()
+	slices.Sort(names)
+	q.strings(names)
 }
 
-// help replies with a container command's usage.
-func (q *request) help(name string, lines ...string) {
-	q.array(len(lines) + 1)
-	q.simple(name + " <subcommand> arg arg ... arg. Subcommands are:")
-	for _, l := range lines {
-		q.simple(l)
+func (q *request) numsub(all topics) {
+	q.s.hub.mu.Lock()
+	defer q.s.hub.mu.Unlock()
+	q.array(2 * len(q.args[2:]))
+	for _, a := range q.args[2:] {
+		q.bulk(string(a))
+		q.integer(int64(len(all[string(a)])))
 	}
 }

@@ -1,104 +1,237 @@
 package fakeserver
 
 import (
-	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1
-	"encoding/hex"
 	"fmt"
-	"regexp"
 	"strings"
+	"sync"
+
+	lua "github.com/yuin/gopher-lua"
 
 	"github.com/entracache/entracache/fakeserver/internal/acl"
+	"github.com/entracache/entracache/fakeserver/internal/command"
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
-	"github.com/entracache/entracache/fakeserver/internal/resp"
 )
 
-// Texts of Redis 6.0 for calls that a script may not make.
+// scripts are those that EVAL has run or SCRIPT LOAD has kept, by their SHA-1.
+type scripts struct {
+	mu  sync.Mutex
+	all map[string]*script
+}
+
+type script struct {
+	proto    *lua.FunctionProto
+	noWrites bool
+}
+
+func (s *scripts) get(sha string) *script {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[strings.ToLower(sha)]
+}
+
+func (s *scripts) put(sha string, sc *script) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[string]*script{}
+	}
+	s.all[sha] = sc
+}
+
+func (s *scripts) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = nil
+}
+
+// Why a script may not make a call. The words changed with 7.0.
 const (
-	scriptNoCommand = "The user executing the script can't run this command or subcommand"
-	scriptNoKey     = "The user executing the script can't access at least one of the keys mentioned in the command arguments"
-	scriptUnknown   = "Unknown Redis command called from Lua script"
-	scriptForbidden = "This Redis command is not allowed from scripts"
-	scriptArity     = "Wrong number of args calling Redis command From Lua script"
+	scriptNoCommand   = "The user executing the script can't run this command or subcommand"
+	scriptNoKey       = "The user executing the script can't access at least one of the keys mentioned in the command arguments"
+	scriptNoChannel   = "The user executing the script can't publish to the channel mentioned in the command"
+	scriptUnknown     = "Unknown Redis command called from Lua script"
+	scriptForbidden   = "This Redis command is not allowed from scripts"
+	scriptArity       = "Wrong number of args calling Redis command From Lua script"
+	scriptNoArguments = "Please specify at least one argument for redis.call()"
+	scriptBadArgument = "Lua redis() command arguments must be strings or integers"
+	scriptNoWrites    = "Write commands are not allowed from read-only scripts."
 )
 
-// scriptLine finds the line in the data engine's error.
-var scriptLine = regexp.MustCompile(`<string>:(\d+):`)
+var scriptTexts70 = map[string]string{
+	scriptUnknown:     "Unknown Redis command called from script",
+	scriptForbidden:   "This Redis command is not allowed from script",
+	scriptArity:       "Wrong number of args calling Redis command from script",
+	scriptNoArguments: "Please specify at least one argument for this redis lib call",
+	scriptBadArgument: "Lua redis lib command arguments must be strings or integers",
+}
 
-// cmdEval is EVAL and EVALSHA. The data engine runs the script; every call that
-// it makes is checked here as if the user had sent it.
+// scriptText is a text in the words of the level.
+func (q *request) scriptText(text string) string {
+	if !q.since("7.0") {
+		return text
+	}
+	if newer := scriptTexts70[text]; newer != "" {
+		text = newer
+	}
+	return "ERR " + text
+}
+
+// scriptError is a text that did not change, with the code that it has since
+// 7.0.
+func (q *request) scriptError(text string) string {
+	if q.since("7.0") {
+		return "ERR " + text
+	}
+	return text
+}
+
+// scriptDenied is what a script is told of a call that the user may not make.
+func (q *request) scriptDenied(id *identity, cmd *command.Command, v acl.Verdict) string {
+	if q.since("7.2") {
+		return "ERR ACL failure in script: " + strings.TrimPrefix(noPermText(q.s.prof.level, id.user, cmd, v), "NOPERM ")
+	}
+	switch v {
+	case acl.DeniedKey:
+		return q.scriptText(scriptNoKey)
+	case acl.DeniedChannel:
+		return q.scriptText(scriptNoChannel)
+	default:
+		return q.scriptText(scriptNoCommand)
+	}
+}
+
+// cmdEval is EVAL, EVALSHA and, since 7.0, their forms that may not write. The
+// script runs with the keyspace locked; every call that it makes is checked as
+// if the user had sent it.
 func cmdEval(q *request) {
-	refused := ""
-	script := &keyspace.Script{Intercept: func(args []string) (string, bool) {
-		reply, text := q.scriptCall(args)
-		if text != "" {
-			refused = text
-			return "-" + text + "\r\n", true
-		}
-		return reply, reply != ""
-	}}
-	start := len(q.out)
-	q.data(script)
-	if refused == "" || !q.failed {
+	n, ok := q.number(q.args[2], notAnInteger)
+	switch {
+	case !ok:
+		return
+	case n > int64(len(q.args)-3):
+		q.err("ERR Number of keys can't be greater than number of args")
+		return
+	case n < 0:
+		q.err("ERR Number of keys can't be negative")
 		return
 	}
-	// The script did not catch the refusal: tell it in Redis' words.
-	line := "1"
-	if m := scriptLine.FindSubmatch(q.out[start:]); m != nil {
-		line = string(m[1])
-	}
-	q.out = resp.AppendError(q.out[:start], fmt.Sprintf("ERR Error running script (call to f_%s): @user_script:%s: @user_script: %s: %s",
-		q.scriptSHA(), line, line, refused))
-}
-
-func (q *request) scriptSHA() string {
-	if q.cmd.Name == "evalsha" {
-		return strings.ToLower(clip(q.args[1], 40))
-	}
-	sum := sha1.Sum(q.args[1]) //nolint:gosec // as above
-	return hex.EncodeToString(sum[:])
-}
-
-// scriptCall decides on a call that a script makes: a refusal, a reply of ours,
-// or neither, and then the data engine runs it.
-func (q *request) scriptCall(args []string) (reply, refused string) {
-	raw := make([][]byte, len(args))
-	for i, a := range args {
-		raw[i] = []byte(a)
-	}
-	cmd := q.s.table.Lookup(raw[0])
-	switch {
-	case cmd == nil || q.s.prof.blocks(cmd.Name, raw):
-		return "", scriptUnknown
-	case !cmd.ArityOK(len(raw)):
-		return "", scriptArity
-	case cmd.HasFlag("noscript"):
-		return "", scriptForbidden
-	case scriptMayNotBlock(cmd, args):
-		return "", cmd.Name + " command is not allowed with BLOCK option from scripts"
-	}
-	if id := q.c.identity.Load(); id != nil && cmd.Name != "auth" {
-		switch v := id.grant.set.Load().Check(cmd, raw); v {
-		case acl.OK:
-		case acl.DeniedKey:
-			q.deniedInScript(cmd.Name, scriptNoKey)
-			return "", scriptNoKey
-		default:
-			q.deniedInScript(cmd.Name, scriptNoCommand)
-			return "", scriptNoCommand
+	var sha string
+	var sc *script
+	if strings.HasPrefix(q.cmd.Name, "evalsha") {
+		sha = strings.ToLower(string(q.args[1]))
+		if sc = q.s.scripts.get(sha); sc == nil {
+			q.err("NOSCRIPT No matching script. Please use EVAL.")
+			return
+		}
+	} else {
+		sha = sha1Hex(q.args[1])
+		if sc = q.s.scripts.get(sha); sc == nil {
+			if sc = q.loadScript(sha, string(q.args[1])); sc == nil {
+				return
+			}
 		}
 	}
-	if cmd.Name == "publish" {
-		return fmt.Sprintf(":%d\r\n", q.s.hub.publish(args[1], raw[2])), ""
-	}
-	if h := q.s.handlers[cmd.ID]; h != nil && !engineRuns[cmd.Name] {
-		return "", fmt.Sprintf("entracache does not emulate '%s' in a script", cmd.Name)
-	}
-	return "", ""
+	keys, argv := q.args[3:3+n], q.args[3+n:]
+	q.withKeyspace(func(tx *keyspace.Tx) {
+		run := luaRun{q: q, tx: tx, sha: sha, readonly: sc.noWrites || strings.HasSuffix(q.cmd.Name, "_ro")}
+		run.run(sc.proto, keys, argv)
+	})
 }
 
-// engineRuns are commands of ours that the data engine can run for a script
-// just as well.
-var engineRuns = map[string]bool{"ping": true, "echo": true, "select": true, "time": true, "dbsize": true, "xread": true, "xreadgroup": true}
+// loadScript compiles and keeps a script; it replies where that fails.
+func (q *request) loadScript(sha, body string) *script {
+	rest, noWrites, refusal := q.shebang(body)
+	if refusal != "" {
+		q.err(refusal)
+		return nil
+	}
+	proto, err := compileScript(rest)
+	if err != nil {
+		q.err("ERR Error compiling script (new function): " + strings.Map(oneLine, err.Error()))
+		return nil
+	}
+	sc := &script{proto: proto, noWrites: noWrites}
+	q.s.scripts.put(sha, sc)
+	return sc
+}
+
+const (
+	busyScript = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+	notBusy    = "NOTBUSY No scripts in execution right now."
+	unkillable = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."
+)
+
+// mayRunBeside are the commands that are not refused while a script runs for
+// too long; since 7.0 a flag says so.
+var mayRunBeside = map[string]bool{
+	"auth": true, "hello": true, "replconf": true, "multi": true, "discard": true, "watch": true, "unwatch": true, "reset": true, "quit": true,
+}
+
+// scriptIsBusy refuses a command while a script runs for longer than
+// lua-time-limit: it would wait for the keyspace until the script ends.
+func (q *request) scriptIsBusy() bool {
+	run := q.s.script.Load()
+	if run == nil || !run.busy.Load() {
+		return false
+	}
+	return !mayRunBeside[q.cmd.Name] && !q.cmd.HasFlag("allow_busy") && !(q.container() == "script" && q.is("kill", 2, 2))
+}
+
+// cmdScript is SCRIPT.
+func cmdScript(q *request) {
+	switch {
+	case q.is("help", 2, 2):
+		q.help("DEBUG YES|SYNC|NO -- Debug scripts; here only NO.", "EXISTS <sha1> [<sha1> ...] -- Which scripts there are.", "FLUSH -- Forget all scripts.",
+			"KILL -- End the script that runs.", "LOAD <script> -- Keep a script.")
+	case q.is("load", 3, 3):
+		sha := sha1Hex(q.args[2])
+		if q.s.scripts.get(sha) != nil || q.loadScript(sha, string(q.args[2])) != nil {
+			q.bulk(sha)
+		}
+	case q.is("exists", 3, -1):
+		q.array(len(q.args) - 2)
+		for _, sha := range q.args[2:] {
+			if q.s.scripts.get(string(sha)) != nil {
+				q.integer(1)
+			} else {
+				q.integer(0)
+			}
+		}
+	case q.is("flush", 2, 2):
+		q.s.scripts.flush()
+		q.simple("OK")
+	case q.is("flush", 3, -1) && q.since("6.2"):
+		if len(q.args) != 3 || !equalFold(q.args[2], "sync") && !equalFold(q.args[2], "async") {
+			q.err("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+			return
+		}
+		q.s.scripts.flush()
+		q.simple("OK")
+	case q.is("kill", 2, 2):
+		run := q.s.script.Load()
+		switch {
+		case run == nil:
+			q.err(notBusy)
+		case run.wrote.Load():
+			q.err(unkillable)
+		default:
+			run.killed.Store(true)
+			run.stop()
+			q.simple("OK")
+		}
+	case q.is("debug", 3, 3):
+		switch {
+		case equalFold(q.args[2], "no"):
+			q.simple("OK")
+		case equalFold(q.args[2], "yes"), equalFold(q.args[2], "sync"):
+			q.err("ERR entracache does not emulate the script debugger")
+		default:
+			q.err("ERR Use SCRIPT DEBUG YES/SYNC/NO")
+		}
+	default:
+		q.unknownSubcommand()
+	}
+}
 
 func (q *request) deniedInScript(command, text string) {
 	q.s.record(Event{Kind: EventDenied, Conn: q.c.id, Command: command, User: q.c.user(), Outcome: OutcomeRefused, Token: q.c.token(),

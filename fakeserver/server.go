@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidwall/redcon"
@@ -26,14 +27,30 @@ type Server struct {
 	opts      options
 	prof      profile
 	table     *command.Table
+	acl       atomic.Pointer[acl.Rules]
 	handlers  []handler // by command ID; nil: the data engine
+	traits    []trait   // by command ID
 	validator *token.Validator
 	keyspace  *keyspace.Engine
 	hub       *hub
 	log       *eventLog
-	caPEM     []byte
-	started   time.Time
-	runID     string
+	aclLog    *aclLog
+	tracker   tracker
+	monitors  monitors
+	slowlog   slowlog
+	notify    notifications
+	pause     pause
+	pausing   atomic.Bool // there may be a pause
+	config    config
+	maxMemory atomic.Int64 // bytes; 0: no limit
+	stats     stats
+	scripts   scripts
+	script    atomic.Pointer[luaRun] // the script that runs
+	// expireOnce starts the goroutine that expires keys in time.
+	expireOnce sync.Once
+	caPEM      []byte
+	started    time.Time
+	runID      string
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -58,6 +75,10 @@ type Server struct {
 	keys         accessKeys
 	keysDisabled bool
 	grants       map[string]*grant // by object ID
+	policies     map[string]Policy // custom ones, by policyKey
+	// accounts are the users that ACL makes, by name; nil where the service
+	// makes them.
+	accounts map[string]*account
 }
 
 // Start starts a fake cache. It is ready when Start returns. The error says
@@ -78,23 +99,32 @@ func start(opts []Option) (*Server, error) {
 		}
 	}
 	s := &Server{
-		opts:    o,
-		hub:     newHub(),
-		log:     newEventLog(),
-		started: o.clock.Now(),
-		runID:   randomHex(20),
-		conns:   map[int64]*connection{},
-		grants:  map[string]*grant{},
+		opts:     o,
+		hub:      newHub(),
+		log:      newEventLog(),
+		aclLog:   newACLLog(),
+		started:  o.clock.Now(),
+		runID:    randomHex(20),
+		conns:    map[int64]*connection{},
+		grants:   map[string]*grant{},
+		policies: map[string]Policy{},
 	}
 	s.close = sync.OnceValue(s.shutdown)
 	var err error
 	if s.prof, err = lookupProfile(o.profile); err != nil {
 		return nil, err
 	}
+	if o.wrongPass == "" {
+		s.opts.wrongPass = s.prof.wrongPassText()
+	}
 	if s.table, err = command.ForLevel(s.prof.level); err != nil {
 		return nil, err
 	}
-	if s.noAccess, err = acl.Compile(s.table, s.prof.grammar, ""); err != nil {
+	s.acl.Store(acl.New(s.table, s.prof.allChannels))
+	if s.prof.openUsers {
+		s.accounts = map[string]*account{defaultUser: newAccount(defaultUser, s.rules().DefaultUser())}
+	}
+	if s.noAccess, err = s.rules().Compile(""); err != nil {
 		return nil, fmt.Errorf("compile the empty policy: %w", err)
 	}
 	if s.fullAccess, err = s.newGrant("", DataOwner); err != nil {
@@ -122,6 +152,7 @@ func start(opts []Option) (*Server, error) {
 		return nil, err
 	}
 	s.handlers = s.commandHandlers()
+	s.observe()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.tlsListener, err = s.listen(o.addr, tlsConfig); err == nil && o.plainAddr != "" {
 		s.plainListener, err = s.listen(o.plainAddr, nil)

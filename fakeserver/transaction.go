@@ -4,7 +4,6 @@ import (
 	"github.com/entracache/entracache/fakeserver/internal/acl"
 	"github.com/entracache/entracache/fakeserver/internal/command"
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
-	"github.com/entracache/entracache/fakeserver/internal/resp"
 )
 
 // transaction is what was queued since MULTI.
@@ -140,7 +139,7 @@ func (q *request) exec(tx *keyspace.Tx, t *transaction, verified map[[2]string]s
 	for _, entry := range t.queued {
 		inner := request{s: q.s, c: q.c, cmd: entry.cmd, args: entry.args, tx: tx, verified: verified}
 		if inner.stillPermitted() {
-			inner.run()
+			inner.execute()
 		}
 		if q.s.opts.commandEvents {
 			inner.log()
@@ -151,21 +150,17 @@ func (q *request) exec(tx *keyspace.Tx, t *transaction, verified map[[2]string]s
 
 func (q *request) stillPermitted() bool {
 	id := q.c.identity.Load()
-	if id == nil || q.cmd.Name == "auth" {
+	if id == nil {
 		return true
 	}
-	why := ""
-	switch id.grant.set.Load().Check(q.cmd, q.args) {
-	case acl.OK:
+	set := id.grant.set.Load()
+	verdict := set.Check(q.cmd, q.args)
+	if verdict == acl.OK {
 		return true
-	case acl.DeniedKey:
-		why = "no permission to touch the specified keys"
-	default:
-		why = "no permission to execute the command or subcommand"
 	}
-	text := "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: " + why
+	text := revokedText(verdict)
 	q.denied(text)
-	q.out = resp.AppendError(q.out, text)
-	q.failed = true
+	q.noteDenied(set, q.cmd, q.args, deniedInMulti)
+	q.err(text)
 	return false
 }

@@ -24,7 +24,16 @@ import (
 )
 
 // Every test must leave nothing behind; see also TestCloseLeavesNothing.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if order, ok := os.LookupEnv(holdVariable); ok {
+		if err := holdConnections(order); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	// patience bounds the wait for something that will happen.

@@ -46,6 +46,8 @@ type readyEntra struct {
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
 	ObjectID     string `json:"object_id"`
+	MetadataURL  string `json:"metadata_url,omitempty"` // with --metadata-addr
+	ProxyURL     string `json:"proxy_url,omitempty"`    // with --proxy-addr
 }
 
 // pairFlags name a running pair and an identity: by the ready file, and by flags that win over it.

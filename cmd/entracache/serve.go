@@ -34,9 +34,12 @@ type serveCmd struct {
 	CacheAddr     string            `help:"Address of the cache's TLS port; port 0 is any free one." default:"127.0.0.1:6380" placeholder:"HOST:PORT"`
 	PlainAddr     string            `help:"Address of the cache's port without TLS. Off by default, as in the service." placeholder:"HOST:PORT"`
 	EntraAddr     string            `help:"Address of the issuer." default:"127.0.0.1:8443" placeholder:"HOST:PORT"`
+	MetadataAddr  string            `help:"Address of the managed identity endpoints (IMDS, App Service and others) over plain HTTP. Off by default." placeholder:"HOST:PORT"`
+	ProxyAddr     string            `help:"Address of a forward proxy that leads to the issuer, for libraries with a built-in authority or IMDS address. Off by default." placeholder:"HOST:PORT"`
+	Directory     string            `help:"YAML file with tenants, applications, users and identities that the issuer knows besides the seed." placeholder:"FILE"`
 	Issuer        string            `help:"Trust this issuer instead of serving one, such as https://login.microsoftonline.com/TENANT." placeholder:"URL"`
 	IssuerCA      string            `help:"PEM file with the CA of --issuer, where the system does not trust it." placeholder:"FILE" name:"issuer-ca"`
-	Profile       string            `help:"Which service the cache imitates: azure-cache-6.0." default:"azure-cache-6.0" enum:"azure-cache-6.0" placeholder:"NAME"`
+	Profile       string            `help:"Which service the cache imitates: azure-cache-6.0, managed-redis-7.4, or open-source Redis: oss-6.0, oss-7.0." default:"azure-cache-6.0" enum:"azure-cache-6.0,managed-redis-7.4,oss-6.0,oss-7.0" placeholder:"NAME"`
 	TLSDir        string            `help:"Folder for ca.pem, server.pem and server-key.pem: used if they are there, made if not. Default: a folder that is removed at the end." placeholder:"DIR" name:"tls-dir"`
 	Name          []string          `help:"Further host name or IP address for the certificate, besides localhost, 127.0.0.1, ::1 and the addresses given here." placeholder:"HOST"`
 	TokenLifetime time.Duration     `help:"How long the issuer's tokens live." default:"60m" placeholder:"DURATION"`
@@ -80,10 +83,21 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 			options = append(options, fakeserver.WithIssuerCA(pem))
 		}
 	} else {
-		entra, err := fakeentra.Start(fakeentra.WithAddr(c.EntraAddr), fakeentra.WithCertificate(certificate.server, certificate.caPEM),
-			fakeentra.WithTenant(seedTenantID), fakeentra.WithTokenLifetime(c.TokenLifetime))
+		entraOptions := []fakeentra.Option{
+			fakeentra.WithAddr(c.EntraAddr), fakeentra.WithCertificate(certificate.server, certificate.caPEM),
+			fakeentra.WithTenant(seedTenantID), fakeentra.WithTokenLifetime(c.TokenLifetime),
+			fakeentra.WithMetadataAddr(c.MetadataAddr), fakeentra.WithProxyAddr(c.ProxyAddr),
+		}
+		if c.Directory != "" {
+			directory, err := fakeentra.LoadConfig(c.Directory)
+			if err != nil {
+				return usageError(fmt.Errorf("--directory: %w", err))
+			}
+			entraOptions = append(entraOptions, fakeentra.WithConfig(directory))
+		}
+		entra, err := fakeentra.Start(entraOptions...)
 		if err != nil {
-			return usageError(startError("--entra-addr", err))
+			return usageError(startError("--entra-addr, --metadata-addr, --proxy-addr or --directory", err))
 		}
 		defer entra.Close()
 		app, err := entra.AddApp("seed", fakeentra.WithClientID(seedClientID), fakeentra.WithObjectID(seedObjectID), fakeentra.WithClientSecret(seedClientSecret))
@@ -94,7 +108,8 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 			assignments[app.ObjectID] = fakeserver.DataOwner
 		}
 		options = append(options, fakeserver.WithIssuer(entra.Authority()), fakeserver.WithIssuerCA(entra.CAPEM()))
-		line.Entra = &readyEntra{Authority: entra.Authority(), TenantID: app.TenantID, ClientID: app.ClientID, ClientSecret: app.ClientSecret, ObjectID: app.ObjectID}
+		line.Entra = &readyEntra{Authority: entra.Authority(), TenantID: app.TenantID, ClientID: app.ClientID, ClientSecret: app.ClientSecret, ObjectID: app.ObjectID,
+			MetadataURL: entra.MetadataURL(), ProxyURL: entra.ProxyURL()}
 	}
 	cache, err := fakeserver.Start(options...)
 	if err != nil {
@@ -122,8 +137,8 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 
 // check looks at every value before anything is started or written.
 func (c *serveCmd) check() (map[string]fakeserver.Policy, error) {
-	for _, f := range []struct{ flag, addr string }{{"--cache-addr", c.CacheAddr}, {"--plain-addr", c.PlainAddr}, {"--entra-addr", c.EntraAddr}} {
-		if f.addr == "" && f.flag == "--plain-addr" {
+	for _, f := range []struct{ flag, addr string }{{"--cache-addr", c.CacheAddr}, {"--plain-addr", c.PlainAddr}, {"--entra-addr", c.EntraAddr}, {"--metadata-addr", c.MetadataAddr}, {"--proxy-addr", c.ProxyAddr}} {
+		if f.addr == "" && f.flag != "--cache-addr" && f.flag != "--entra-addr" {
 			continue
 		}
 		if _, _, err := splitAddr(f.flag, f.addr); err != nil {
@@ -164,6 +179,9 @@ func (c *serveCmd) assignments() (map[string]fakeserver.Policy, error) {
 // listen on, clients will use it.
 func (c *serveCmd) names() []string {
 	names := slices.Clone(c.Name)
+	if c.ProxyAddr != "" {
+		names = append(names, fakeentra.CloudHosts()...)
+	}
 	for _, addr := range []string{c.CacheAddr, c.EntraAddr} {
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil || host == "" {

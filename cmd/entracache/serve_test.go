@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -412,4 +414,49 @@ func TestServeTrustsAnotherIssuer(t *testing.T) {
 		"--client-id", app.ClientID, "--client-secret", app.ClientSecret, "--object-id", app.ObjectID, "--ca-file", both)
 	assert.Equal(t, exitExpected, code, stderr)
 	assert.Equal(t, "ok\n", stdout)
+}
+
+func TestServeAnswersManagedIdentitiesAndTheProxy(t *testing.T) {
+	directory := write(t, "directory.yaml", `tenants:
+  - id: `+seedTenantID+`
+    apps:
+      - name: orders
+        client-id: e0000000-0000-4000-8000-00000000beef
+        secrets: [{value: fake-secret-orders}]
+    managed-identities:
+      - {name: worker, client-id: e0000000-0000-4000-8000-0000000f00d1, object-id: e0000000-0000-4000-8000-0000000f00d2}
+`)
+	s := serve(t, append(anyPorts, "--metadata-addr", "127.0.0.1:0", "--proxy-addr", "127.0.0.1:0", "--directory", directory)...)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		s.Entra.MetadataURL+"/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fredis.azure.com&client_id=e0000000-0000-4000-8000-0000000f00d1", nil)
+	require.NoError(t, err)
+	req.Header.Set("Metadata", "true")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var identity struct {
+		AccessToken string `json:"access_token"`
+	}
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&identity))
+	assert.NotEmpty(t, identity.AccessToken, resp.Status)
+
+	// The proxy shows a certificate for Entra's own name that the CA of the pair vouches for.
+	proxy, err := url.Parse(s.Entra.ProxyURL)
+	require.NoError(t, err)
+	config, err := s.trust()
+	require.NoError(t, err)
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy), TLSClientConfig: config}}
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"e0000000-0000-4000-8000-00000000beef"},
+		"client_secret": {"fake-secret-orders"}, "scope": {fakeentra.RedisScope}}
+	answer, err := client.PostForm("https://login.microsoftonline.com/"+seedTenantID+"/oauth2/v2.0/token", form)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	assert.Equal(t, http.StatusOK, answer.StatusCode)
+}
+
+func TestServeRefusesABadDirectory(t *testing.T) {
+	code, _, stderr := command(t, append([]string{"serve", "--directory", write(t, "directory.yaml", "tenants:\n  - idd: x\n")}, anyPorts...)...)
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, stderr, "--directory")
+	assert.Contains(t, stderr, "idd")
 }

@@ -1,12 +1,16 @@
 package acl
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/entracache/entracache/fakeserver/internal/command"
 )
 
 // TestRules gives permission strings and what they allow of some calls.
@@ -143,6 +147,77 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// TestRules70 gives permission strings of 7.0 and what they allow of some calls. A 7.0 server agrees, see
+// TestUsersAgainstRealServer; this is to read.
+func TestRules70(t *testing.T) {
+	rules := rulesOf(t, "7.0")
+	for _, test := range []struct {
+		permissions string
+		want        map[string]Verdict
+	}{
+		{"%R~r:* %W~w:* +@all", map[string]Verdict{
+			"get r:1": OK, "get w:1": DeniedKey, "set w:1 v": OK, "set w:1 v get": DeniedKey, "incr w:1": DeniedKey, "append w:1 x": OK,
+			"del w:1": OK, "copy r:1 w:1": OK, "rename r:1 w:1": DeniedKey, "sort r:1 store w:1": OK, "exists w:1": OK, "ttl r:1": OK,
+			"bitfield r:1 get u8 0": OK, "bitfield r:1 set u8 0 1": DeniedKey, "xread streams r:1 0": OK, "mset w:1 a w:2 b": OK,
+			"eval x 1 r:1": DeniedKey, "eval_ro x 1 r:1": OK, "keys *": OK, "zunionstore w:1 2 r:1 r:2": OK, "zunionstore w:1 2 r:1 w:2": DeniedKey,
+		}},
+		{"+@all %RW~a %R~b %W~b", map[string]Verdict{"incr a": OK, "incr b": OK, "get c": DeniedKey}},
+		{"+get ~a (+set ~b) (+get ~c)", map[string]Verdict{
+			"get a": OK, "get c": OK, "set b x": OK, "get b": DeniedKey, "set a x": DeniedKey, "del a": DeniedCommand,
+		}},
+		{"+mget ~a (+mget ~b)", map[string]Verdict{"mget a": OK, "mget b": OK, "mget a b": DeniedKey}},
+		{"( +get ~a ) (+get ~b) clearselectors", map[string]Verdict{"get a": DeniedCommand, "get b": DeniedCommand}},
+		{"+@all -config|set -client|kill", map[string]Verdict{
+			"config set a b": DeniedCommand, "config get a": OK, "client kill x": DeniedCommand, "client id": OK,
+		}},
+		{"+config -config|set +config|set -config +config|get", map[string]Verdict{"config get a": OK, "config set a b": DeniedCommand}},
+		{"+select|0 +get|x allkeys", map[string]Verdict{"select 0": OK, "select 1": DeniedCommand, "get x": OK, "get y": DeniedCommand}},
+		{"+@all &news.* &a", map[string]Verdict{
+			"publish news.x m": OK, "publish other m": DeniedChannel, "subscribe news.x a": OK, "subscribe a other": DeniedChannel,
+			"psubscribe news.*": OK, "psubscribe news.a*": DeniedChannel, "psubscribe a": OK, "ssubscribe a": OK, "spublish b m": DeniedChannel,
+			"unsubscribe other": OK, "punsubscribe other": OK,
+		}},
+		{"+@all allchannels", map[string]Verdict{"publish x m": OK, "psubscribe *": OK, "get a": DeniedKey}},
+		{"+@all allchannels resetchannels", map[string]Verdict{"publish x m": DeniedChannel}},
+		{"-@all", map[string]Verdict{"auth x": OK, "hello 3": OK, "quit": OK, "reset": OK, "ping": DeniedCommand}},
+	} {
+		set, err := rules.Compile(test.permissions)
+		require.NoError(t, err, test.permissions)
+		for call, want := range test.want {
+			args := bytes.Fields([]byte(call))
+			cmd, _ := rules.table.Find(args)
+			require.NotNil(t, cmd, call)
+			assert.Equal(t, want, set.Check(cmd, args), "%s: %s", test.permissions, call)
+		}
+	}
+}
+
+func TestRefusedRules70(t *testing.T) {
+	rules := rulesOf(t, "7.0")
+	for permissions, text := range map[string]string{
+		"(+get":            "Unmatched parenthesis in acl selector starting at '(+get'.",
+		"+get ( +set ~a":   "Unmatched parenthesis in acl selector starting at '('.",
+		"(+get ~a) )":      "Error in ACL SETUSER modifier ')': Syntax error",
+		"(+nope)":          "Error in ACL SETUSER modifier '(+nope)': Unknown command or category name in ACL",
+		"(on)":             "Error in ACL SETUSER modifier '(on)': Syntax error",
+		"(&* &a)":          "Error in ACL SETUSER modifier '(&* &a)': " + reasonAfterAllChannels,
+		"&* &a":            "Error in ACL SETUSER modifier '&a': " + reasonAfterAllChannels,
+		"~* %R~a":          "Error in ACL SETUSER modifier '%R~a': " + reasonAfterAllKeys,
+		"%X~a":             "Error in ACL SETUSER modifier '%X~a': Syntax error",
+		"%~a":              "Error in ACL SETUSER modifier '%~a': Syntax error",
+		"%RR~a":            "Error in ACL SETUSER modifier '%RR~a': Syntax error",
+		"+config|nope":     "Error in ACL SETUSER modifier '+config|nope': Unknown command or category name in ACL",
+		"+config|":         "Error in ACL SETUSER modifier '+config|': Syntax error",
+		"+config|get|x":    "Error in ACL SETUSER modifier '+config|get|x': Allowing first-arg of a subcommand is not supported",
+		"-get|x":           "Error in ACL SETUSER modifier '-get|x': Unknown command or category name in ACL",
+		"nopass":           "Error in ACL SETUSER modifier 'nopass': Syntax error",
+		"sanitize-payload": "Error in ACL SETUSER modifier 'sanitize-payload': Syntax error",
+	} {
+		_, err := rules.Compile(permissions)
+		assert.EqualError(t, err, text, "%q", permissions)
+	}
+}
+
 // refusals are rules and the engine's reasons. With in70 set, 7.0 refuses the rule with the same text.
 var refusals = []struct {
 	permissions, rule, reason string
@@ -195,7 +270,7 @@ var refusals = []struct {
 
 func TestRefusedRules(t *testing.T) {
 	for _, test := range refusals {
-		set, err := Compile(table60(t), Grammar60, test.permissions)
+		set, err := rules60(t).Compile(test.permissions)
 		assert.Nil(t, set, "%q", test.permissions)
 		var refused *RuleError
 		if assert.ErrorAs(t, err, &refused, "%q", test.permissions) {
@@ -214,45 +289,101 @@ func TestErrorTexts(t *testing.T) {
 		"allkeys ~a": "Error in ACL SETUSER modifier '~a': Adding a pattern after the * pattern (or the 'allkeys' flag) is " +
 			"not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns",
 	} {
-		_, err := Compile(table60(t), Grammar60, permissions)
+		_, err := rules60(t).Compile(permissions)
 		assert.EqualError(t, err, text)
 	}
-}
-
-func TestUnknownGrammar(t *testing.T) {
-	_, err := Compile(table60(t), "5.0", "+get")
-	require.ErrorContains(t, err, `unknown ACL grammar "5.0"`)
-	var refused *RuleError
-	assert.False(t, errors.As(err, &refused))
 }
 
 func FuzzCompile(f *testing.F) {
 	for _, seed := range []string{
 		dataOwner, dataContributor, dataReader, dataReaderLegacy, "+get|x ~[a-", `~\`, "+@", "-", "+|", "~", "\x00", "+get +get|", "~\r",
+		"%R~a %W~b &c", "(+get ~a) (%RW~b +@all -config|set)", "( +get", "(", ")", "()", "( ( +get )", "(+get ~\"a b\")", "(\"", "%", "%R",
+		"%~", "%rw~x", "+config|get|x", "-config|get", "+config -config|set", "+@all -@all +select|0", "clearselectors", "resetchannels &*",
 	} {
 		f.Add(seed, "get", "a")
 	}
-	table := table60(f)
+	languages := everyLanguage(f)
 	f.Fuzz(func(t *testing.T, permissions, arg, key string) {
-		set, err := Compile(table, Grammar60, permissions)
-		if err != nil {
-			var refused *RuleError
-			if !errors.As(err, &refused) || !strings.Contains(permissions, refused.Rule) || refused.Reason == "" {
-				t.Fatalf("%q is refused with %#v, which names no rule of it", permissions, err)
+		for _, rules := range languages {
+			fuzzCompile(t, rules, permissions, arg, key)
+		}
+	})
+}
+
+func fuzzCompile(t *testing.T, rules *Rules, permissions, arg, key string) {
+	t.Helper()
+	level := rules.table.Level()
+	set, err := rules.Compile(permissions)
+	if err != nil {
+		var refused *RuleError
+		if !errors.As(err, &refused) || !strings.Contains(permissions, refused.Rule) || refused.Reason == "" {
+			t.Fatalf("%s: %q is refused with %#v, which names no rule of it", level, permissions, err)
+		}
+		return
+	}
+	nothing := strings.Trim(permissions, " \t\r\n") + " nocommands resetkeys"
+	if rules.since("7.0") {
+		nothing += " clearselectors"
+	}
+	get := rules.table.Lookup([]byte("get"))
+	if again, err := rules.Compile(nothing); err != nil {
+		t.Fatalf("%s: %q is accepted, but not with more rules after it: %v", level, permissions, err)
+	} else if v := again.Check(get, [][]byte{[]byte("get"), []byte(key)}); v != DeniedCommand {
+		t.Fatalf("%s: %q with nocommands at its end says %s for GET", level, permissions, v)
+	}
+	for _, c := range rules.table.Every() {
+		args := [][]byte{[]byte(c.Name), []byte(arg), []byte(key)}
+		verdict := set.Check(c, args)
+		explained, position := set.Explain(c, args)
+		if verdict != explained || (position != 0) != (verdict == DeniedKey || verdict == DeniedChannel) {
+			t.Fatalf("%s: %q: %q is %s, explained as %s at %d", level, permissions, args, verdict, explained, position)
+		}
+	}
+}
+
+// FuzzUser describes users and makes them again from the description: what a user may do must come out the same.
+func FuzzUser(f *testing.F) {
+	for _, seed := range []string{
+		"on nopass +@all ~* &*", ">a <a", "#" + strings.Repeat("a", 64), "!x", "(+get ~a) (+@all -@dangerous %R~b)", "+config|get -@all +@read +get|x",
+		"+@all -@dangerous +config|get -config reset +select|0 +select|1", "skip-sanitize-payload &a.* ~b",
+	} {
+		f.Add(seed)
+	}
+	languages := everyLanguage(f)
+	f.Fuzz(func(t *testing.T, words string) {
+		for _, rules := range languages {
+			user, err := rules.NewUser().With(rules, strings.Split(words, " ")...)
+			if err != nil {
+				continue
 			}
-			return
-		}
-		if again, err := Compile(table, Grammar60, strings.Trim(permissions, " \t\r\n")+" nocommands resetkeys"); err != nil {
-			t.Fatalf("%q is accepted, but not with more rules after it: %v", permissions, err)
-		} else if v := again.Check(table.Lookup([]byte("get")), [][]byte{[]byte("get"), []byte(key)}); v != DeniedCommand {
-			t.Fatalf("%q with nocommands at its end says %s for GET", permissions, v)
-		}
-		for _, c := range table.All() {
-			args := [][]byte{[]byte(c.Name), []byte(arg), []byte(key)}
-			verdict := set.Check(c, args)
-			if denied := set.FirstDeniedKey(c, args); verdict == DeniedKey && denied == 0 || verdict == OK && denied != 0 {
-				t.Fatalf("%q: %q is %s, but the first denied key is argument %d", permissions, args, verdict, denied)
+			for _, p := range user.Permissions() {
+				// What an argument of a rule is made of must not be read as rules when it is described.
+				if strings.ContainsAny(p.Commands, "\t\n\v\f\r\"'") || strings.ContainsAny(strings.Join(append(p.Keys, p.Channels...), ""), "\"'()") {
+					return
+				}
+			}
+			described := user.String()
+			again, err := rules.NewUser().With(rules, strings.Split(described, " ")...)
+			if err != nil {
+				t.Fatalf("%s: %q is described as %q, which is refused: %v", rules.table.Level(), words, described, err)
+			}
+			if again.String() != described {
+				t.Fatalf("%s: %q is described as %q, and that as %q", rules.table.Level(), words, described, again.String())
+			}
+			for i := range user.selectors {
+				if !slices.Equal(user.selectors[i].allowed, again.selectors[i].allowed) {
+					t.Fatalf("%s: %q is described as %q, which allows other commands", rules.table.Level(), words, described)
+				}
 			}
 		}
 	})
+}
+
+func everyLanguage(t testing.TB) []*Rules {
+	t.Helper()
+	var languages []*Rules
+	for _, level := range command.Levels() {
+		languages = append(languages, rulesOf(t, level))
+	}
+	return languages
 }

@@ -3,6 +3,7 @@ package acl
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,16 +23,27 @@ const (
 	dataReaderLegacy = "+@read +@connection +cluster|info +cluster|nodes +cluster|slots allkeys"
 )
 
+func rulesOf(t testing.TB, level string) *Rules {
+	t.Helper()
+	table, err := command.ForLevel(level)
+	require.NoError(t, err)
+	// The default of the level.
+	return New(table, level == "6.2")
+}
+
 func table60(t testing.TB) *command.Table {
 	t.Helper()
-	table, err := command.ForLevel("6.0")
-	require.NoError(t, err)
-	return table
+	return rules60(t).table
+}
+
+func rules60(t testing.TB) *Rules {
+	t.Helper()
+	return rulesOf(t, "6.0")
 }
 
 func compile(t testing.TB, permissions string) *Set {
 	t.Helper()
-	set, err := Compile(table60(t), Grammar60, permissions)
+	set, err := rules60(t).Compile(permissions)
 	require.NoError(t, err)
 	return set
 }
@@ -58,7 +70,12 @@ type recordedPolicy struct {
 
 func recordedPolicies(t *testing.T) []recordedPolicy {
 	t.Helper()
-	data, err := os.ReadFile("testdata/policies_6.0.20.json")
+	return policiesOf(t, "6.0.20")
+}
+
+func policiesOf(t *testing.T, release string) []recordedPolicy {
+	t.Helper()
+	data, err := os.ReadFile("testdata/policies_" + release + ".json")
 	require.NoError(t, err)
 	var file struct {
 		Policies []recordedPolicy `json:"policies"`
@@ -139,4 +156,45 @@ func TestDataReader(t *testing.T) {
 			assert.Equal(t, check(t, legacy, call), check(t, newer, call), c.Name)
 		}
 	}
+}
+
+// TestPoliciesOfLaterLevels checks every command and subcommand, but for the containers, against what servers said.
+func TestPoliciesOfLaterLevels(t *testing.T) {
+	for release, level := range map[string]string{"7.0.15": "7.0", "7.4.1": "7.4"} {
+		table := rulesOf(t, level).table
+		commands := 0
+		for _, c := range table.Every() {
+			if c.Subcommands == nil {
+				commands++
+			}
+		}
+		for _, policy := range policiesOf(t, release) {
+			set, err := New(table, true).Compile(policy.Permissions)
+			require.NoError(t, err)
+			require.Len(t, slices.Concat(policy.Allowed, policy.Denied), commands)
+			ask := func(name string) Verdict {
+				c := table.FindName(name)
+				require.NotNil(t, c, name)
+				var args [][]byte
+				for len(args) < max(c.Arity, -c.Arity) {
+					args = append(args, []byte("1"))
+				}
+				return set.Check(c, args)
+			}
+			for _, name := range policy.Allowed {
+				assert.Equal(t, OK, ask(name), "%s: %s: %s", release, policy.Name, name)
+			}
+			for _, name := range policy.Denied {
+				assert.Equal(t, DeniedCommand, ask(name), "%s: %s: %s", release, policy.Name, name)
+			}
+		}
+	}
+}
+
+// TestDataReaderNeedsASubcommandOf72: 7.0 has no CLIENT SETINFO, so the newer string does not load there.
+func TestDataReaderNeedsASubcommandOf72(t *testing.T) {
+	_, err := rulesOf(t, "7.0").Compile(dataReader)
+	assert.EqualError(t, err, "Error in ACL SETUSER modifier '+client|setinfo': Unknown command or category name in ACL")
+	_, err = rulesOf(t, "7.4").Compile(dataReader)
+	assert.NoError(t, err)
 }

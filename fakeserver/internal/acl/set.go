@@ -1,16 +1,22 @@
 // Package acl turns permission strings, such as "+@read ~app:*", into permission sets and asks them.
 //
-// [Compile] applies the rules of a string from left to right, as the engine's ACL SETUSER does to a user that it has just
-// made (no command, no key), in the grammar of an engine level. The result, a [Set], never changes: who changes a policy
-// compiles a new set and swaps the pointer, so that a check needs no lock. [Set.Check] is asked for every command, so it
-// allocates nothing and looks at keys only if the set does not allow all of them.
+// [Rules] is the language of an engine level. [Rules.Compile] applies the rules of a string from left to right, as the
+// engine's ACL SETUSER does to a user that it has just made (no command, no key). The result, a [Set], never changes: who
+// changes a policy compiles a new set and swaps the pointer, so that a check needs no lock. [Set.Check] is asked for every
+// command, so it allocates nothing and looks at keys only if the set does not allow all of them.
 //
-// A set knows nothing about signing in and nothing about blocked commands; those come before it.
+// A [User] is what ACL SETUSER makes: rules with passwords and switches around a set. It never changes either;
+// [User.With] returns another one. A set knows nothing about signing in and nothing about blocked commands; those come
+// before it.
 package acl
 
-import "github.com/entracache/entracache/fakeserver/internal/command"
+import (
+	"slices"
 
-// Verdict is the answer of a check.
+	"github.com/entracache/entracache/fakeserver/internal/command"
+)
+
+// Verdict is the answer of a check. Where selectors differ in why they refuse a call, the greatest verdict is the answer.
 type Verdict uint8
 
 const (
@@ -20,9 +26,11 @@ const (
 	DeniedCommand
 	// DeniedKey refuses a key of a command that would be allowed on other keys.
 	DeniedKey
+	// DeniedChannel refuses a channel of a command that would be allowed on other channels.
+	DeniedChannel
 )
 
-// String returns "ok", "denied command" or "denied key".
+// String returns "ok", "denied command", "denied key" or "denied channel".
 func (v Verdict) String() string {
 	switch v {
 	case OK:
@@ -31,6 +39,8 @@ func (v Verdict) String() string {
 		return "denied command"
 	case DeniedKey:
 		return "denied key"
+	case DeniedChannel:
+		return "denied channel"
 	default:
 		return "unknown verdict"
 	}
@@ -39,69 +49,175 @@ func (v Verdict) String() string {
 // Set is a compiled permission string. It never changes and is safe for concurrent use.
 type Set struct {
 	// commands are those of the table that the set was compiled for, by ID.
-	commands []*command.Command
-	// allowed has the bit of each command that may run with any arguments, by ID.
-	allowed []uint64
-	// firstArgs holds, by command ID, the first arguments that a command without its bit may run with, in lower case. Nil if
-	// no command has any.
-	firstArgs [][]string
-	allKeys   bool
-	patterns  []keyPattern
+	commands  []*command.Command
+	selectors []selector // at least one
 }
 
-// Check says whether the command may run with these arguments; args includes the command's name. The order is that of the
-// engine: the command first, then its keys, so a call that is refused for both is refused as a command. AUTH is always
-// allowed, or no one could become somebody else. A call without keys is not key-checked: KEYS and SCAN show the names of all
-// keys in every version.
+func (r *Rules) newSet(selectors ...selector) *Set {
+	s := &Set{commands: r.table.Every(), selectors: make([]selector, len(selectors))}
+	for i := range selectors {
+		sel := &s.selectors[i]
+		*sel = selectors[i].clone()
+		// The rules must not see this: "+auth|x" is no error, and AUTH is not among the commands of a description.
+		sel.allowed.setAll(r.exempt, true)
+		if !slices.ContainsFunc(sel.firstArgs, func(args []string) bool { return args != nil }) {
+			sel.firstArgs = nil
+		}
+		if !r.since("6.2") {
+			sel.allChannels = true // there are no rules about channels
+		}
+		sel.open = sel.allKeys && sel.allChannels
+		for _, glob := range sel.channels {
+			sel.channelPatterns = append(sel.channelPatterns, newKeyPattern(glob, permitAll))
+		}
+	}
+	return s
+}
+
+// Check says whether the command, which is the subcommand where the level has them, may run with these arguments; args
+// includes the command's name. The order is that of the engine: the command first, then its keys, then its channels, so a
+// call that is refused for several reasons is refused for the first of them. AUTH is always allowed, or no one could become
+// somebody else. A call without keys is not key-checked: KEYS and SCAN show the names of all keys in every version.
 //
 // A command that is not of the table that the set was compiled for is refused. Check does not allocate.
 func (s *Set) Check(cmd *command.Command, args [][]byte) Verdict {
 	if cmd.ID >= len(s.commands) || s.commands[cmd.ID] != cmd {
 		return DeniedCommand
 	}
-	if s.allowed[cmd.ID/64]&(1<<(cmd.ID%64)) == 0 && !s.firstArgAllowed(cmd.ID, args) {
-		return DeniedCommand
+	first := &s.selectors[0]
+	if first.open && first.allowed.has(cmd.ID) {
+		return OK
 	}
-	if !s.allKeys && s.FirstDeniedKey(cmd, args) != 0 {
-		return DeniedKey
+	if len(s.selectors) == 1 {
+		verdict, _ := first.check(cmd, args)
+		return verdict
 	}
-	return OK
+	verdict, _ := s.check(cmd, args)
+	return verdict
 }
 
-// FirstDeniedKey returns the index in args of the first key that no pattern allows, or 0 if there is none (argument 0 is the
-// command's name, never a key). It tells what to log after a DeniedKey.
-func (s *Set) FirstDeniedKey(cmd *command.Command, args [][]byte) int {
-	if s.allKeys {
-		return 0
+// Explain is Check with the position in args of the key or channel that is refused; 0 for other verdicts.
+func (s *Set) Explain(cmd *command.Command, args [][]byte) (verdict Verdict, position int) {
+	if cmd.ID >= len(s.commands) || s.commands[cmd.ID] != cmd {
+		return DeniedCommand, 0
 	}
-	for _, r := range cmd.KeyRanges(args) {
+	return s.check(cmd, args)
+}
+
+func (s *Set) check(cmd *command.Command, args [][]byte) (verdict Verdict, position int) {
+	verdict = DeniedCommand
+	for i := range s.selectors {
+		v, at := s.selectors[i].check(cmd, args)
+		if v == OK {
+			return OK, 0
+		}
+		if v > verdict || v == verdict && at > position {
+			verdict, position = v, at
+		}
+	}
+	return verdict, position
+}
+
+func (s *selector) check(cmd *command.Command, args [][]byte) (verdict Verdict, position int) {
+	if !s.allowed.has(cmd.ID) && !s.firstArgAllowed(cmd.ID, args) {
+		return DeniedCommand, 0
+	}
+	if !s.allKeys {
+		if at, flags := cmd.OnlyKey(args); at != 0 {
+			if !s.keyAllowed(args[at], needed(flags)) {
+				return DeniedKey, at
+			}
+		} else if cmd.HasKeys() {
+			if at := s.deniedKey(cmd, args); at != 0 {
+				return DeniedKey, at
+			}
+		}
+	}
+	if !s.allChannels && cmd.Channels != command.ChannelsNone {
+		last := len(args) - 1
+		if cmd.Channels == command.ChannelsPublish {
+			last = 1
+		}
+		for at := 1; at <= last; at++ {
+			if !s.channelAllowed(args[at], cmd.Channels == command.ChannelsPSubscribe) {
+				return DeniedChannel, at
+			}
+		}
+	}
+	return OK, 0
+}
+
+// deniedKey returns the position of the first key that no pattern allows, or 0.
+func (s *selector) deniedKey(cmd *command.Command, args [][]byte) int {
+	ranges := cmd.KeyRanges(args)
+	for i := range ranges {
+		r := &ranges[i]
 		if r.First == 0 {
 			continue
 		}
-		for i := r.First; i <= r.Last; i += r.Step {
-			if !s.keyAllowed(args[i]) {
-				return i
+		need := needed(r.Flags)
+		for at := r.First; at <= r.Last; at += r.Step {
+			if !s.keyAllowed(args[at], need) {
+				return at
 			}
 		}
 	}
 	return 0
 }
 
-func (s *Set) keyAllowed(key []byte) bool {
+func (s *selector) keyAllowed(key []byte, need permission) bool {
 	for i := range s.patterns {
-		if s.patterns[i].matches(key) {
+		if p := &s.patterns[i]; p.permits&need == need && p.matches(key) {
 			return true
 		}
 	}
 	return false
 }
 
-func (s *Set) firstArgAllowed(id int, args [][]byte) bool {
-	if s.firstArgs == nil || len(args) < 2 {
+// channelAllowed says whether one of the patterns matches a channel, or is equal to a pattern that somebody wants to
+// subscribe to: whether all that one pattern matches is matched by another would be hard to tell.
+func (s *selector) channelAllowed(channel []byte, isPattern bool) bool {
+	for i := range s.channelPatterns {
+		p := &s.channelPatterns[i]
+		if isPattern && p.glob == string(channel) || !isPattern && p.matches(channel) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *selector) firstArgAllowed(id int, args [][]byte) bool {
+	if id >= len(s.firstArgs) || len(args) < 2 {
 		return false
 	}
 	for _, allowed := range s.firstArgs[id] {
 		if equalFold(args[1], allowed) {
+			return true
+		}
+	}
+	return false
+}
+
+// ReadsAnyKey says whether a selector that allows the call also allows every key to be read. SORT asks this for the keys
+// that its BY and GET patterns make up.
+func (s *Set) ReadsAnyKey(cmd *command.Command, args [][]byte) bool {
+	for i := range s.selectors {
+		sel := &s.selectors[i]
+		if v, _ := sel.check(cmd, args); v != OK {
+			continue
+		}
+		if sel.allKeys || slices.ContainsFunc(sel.patterns, func(p keyPattern) bool { return p.glob == "*" && p.permits&permitRead != 0 }) {
+			return true
+		}
+	}
+	return false
+}
+
+// AllowsSubscription says whether a subscription may go on that is there already: to a channel that some selector's pattern
+// matches, or to a pattern that is equal to one.
+func (s *Set) AllowsSubscription(channel string, isPattern bool) bool {
+	for i := range s.selectors {
+		if s.selectors[i].allChannels || s.selectors[i].channelAllowed([]byte(channel), isPattern) {
 			return true
 		}
 	}

@@ -10,13 +10,17 @@ package command
 
 //go:generate go run ./gen
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Command is one command of a level. It is shared and must not be changed.
 type Command struct {
-	// ID counts the commands of one table from 0 without gaps, in the order of their names: an index for bit sets.
+	// ID counts the commands of one table from 0 without gaps: an index for bit sets. First come the commands of
+	// [Table.All] in the order of their names, then all subcommands in the order of theirs.
 	ID int
-	// Name is in lower case.
+	// Name is in lower case; that of a subcommand has its container before it, as in "config|get".
 	Name string
 	// Arity counts the command's name too. Positive: exactly that many arguments; negative: at least that many.
 	Arity int
@@ -31,9 +35,56 @@ type Command struct {
 	Movable bool
 	// Write says that the command may change the data set (flag "write").
 	Write bool
+	// Channels says which arguments are channels that the ACL checks.
+	Channels ChannelUse
 
-	rule keyRule
+	// Container is the command that a subcommand belongs to, nil otherwise. Subcommands are in the order of their names.
+	// In levels 6.x there are none: the containers take their first argument themselves.
+	Container   *Command
+	Subcommands []*Command
+
+	// The rest is known from level 7.0 on.
+
+	// Specs say where the keys are and what happens to them.
+	Specs []KeySpec
+	// Tips are hints for clients, as COMMAND shows them.
+	Tips []string
+	// Group, Since, DocFlags and DeprecatedSince are what COMMAND DOCS tells.
+	Group, Since    string
+	DocFlags        []string
+	DeprecatedSince string
+	// Protected commands are refused unless the server's configuration allows them.
+	Protected bool
+
+	rule        keyRule
+	subcommands map[string]*Command // by their own names, without the container
+	keys        keySource
+	onlyKey     int
+	onlyFlags   KeyFlags
 }
+
+// SubName is the subcommand's own name, "get" of "config|get", or the name of a command that is none.
+func (c *Command) SubName() string {
+	if _, sub, isSub := strings.Cut(c.Name, "|"); isSub {
+		return sub
+	}
+	return c.Name
+}
+
+// OnlyKey returns the position of the key in a call, and what happens to it, of a command that has one in a place that does
+// not depend on the arguments, as most have; 0 for other commands. It is a shortcut for KeyRanges.
+func (c *Command) OnlyKey(args [][]byte) (position int, flags KeyFlags) {
+	if c.onlyKey == 0 || !c.ArityOK(len(args)) {
+		return 0, 0
+	}
+	if c.rule == ruleSet {
+		return c.onlyKey, setFlags(args)
+	}
+	return c.onlyKey, c.onlyFlags
+}
+
+// HasKeys says whether any call of the command can name keys.
+func (c *Command) HasKeys() bool { return c.keys != noKeys }
 
 // ArityOK says whether n arguments, the command's name included, are a number that the command takes.
 func (c *Command) ArityOK(n int) bool {

@@ -191,3 +191,26 @@ func TestKeyRangesDoNotAllocate(t *testing.T) {
 		assert.Zero(t, testing.AllocsPerRun(10, func() { c.KeyRanges(args) }), test.call)
 	}
 }
+
+// TestOnlyKeyIsTheOneOfKeyRanges holds the shortcut against the long way, for every command of every level.
+func TestOnlyKeyIsTheOneOfKeyRanges(t *testing.T) {
+	shortcuts := 0
+	for _, level := range Levels() {
+		for _, c := range levelTable(t, level).Every() {
+			for n := 1; n < 9; n++ {
+				args := make([][]byte, n)
+				for i := range args {
+					args[i] = []byte("get")
+				}
+				at, flags := c.OnlyKey(args)
+				if at == 0 {
+					continue
+				}
+				shortcuts++
+				want := KeyRanges{{First: at, Last: at, Step: 1, Flags: flags}}
+				require.Equal(t, want, c.KeyRanges(args), "%s: %s with %d arguments", level, c.Name, n)
+			}
+		}
+	}
+	require.Greater(t, shortcuts, 1000)
+}

@@ -10,7 +10,8 @@ import (
 type Table struct {
 	level      string
 	categories []string
-	commands   []*Command
+	commands   []*Command // those that stand alone and the containers
+	every      []*Command // the subcommands too, by ID
 	byName     map[string]*Command
 }
 
@@ -56,7 +57,7 @@ func newTable(g generatedLevel) *Table {
 	t := &Table{
 		level:      g.level,
 		categories: g.categories,
-		commands:   make([]*Command, len(g.commands)),
+		every:      make([]*Command, len(g.commands)),
 		byName:     make(map[string]*Command, len(g.commands)),
 	}
 	for i := range g.commands {
@@ -64,8 +65,21 @@ func newTable(g generatedLevel) *Table {
 		if len(c.Name) > longestName {
 			panic(fmt.Sprintf("command: the name %q is longer than longestName; raise that constant", c.Name))
 		}
-		t.commands[i] = c
-		t.byName[c.Name] = c
+		c.keys = c.keySource()
+		c.onlyKey, c.onlyFlags = c.onlyKeyOf()
+		t.every[i] = c
+		name, sub, isSub := strings.Cut(c.Name, "|")
+		if !isSub {
+			t.byName[c.Name] = c
+			t.commands = append(t.commands, c)
+			continue
+		}
+		c.Container = t.byName[name]
+		if c.Container.subcommands == nil {
+			c.Container.subcommands = map[string]*Command{}
+		}
+		c.Container.subcommands[sub] = c
+		c.Container.Subcommands = append(c.Container.Subcommands, c)
 	}
 	return t
 }
@@ -73,8 +87,11 @@ func newTable(g generatedLevel) *Table {
 // Level returns the engine level of the table, such as "6.0".
 func (t *Table) Level() string { return t.level }
 
-// Lookup returns the command with that name in any mix of upper and lower case, or nil. It does not allocate.
-func (t *Table) Lookup(name []byte) *Command {
+// Lookup returns the command with that name in any mix of upper and lower case, or nil. Subcommands are not found by it. It
+// does not allocate.
+func (t *Table) Lookup(name []byte) *Command { return lookup(t.byName, name) }
+
+func lookup(names map[string]*Command, name []byte) *Command {
 	if len(name) > longestName {
 		return nil
 	}
@@ -85,12 +102,38 @@ func (t *Table) Lookup(name []byte) *Command {
 		}
 		lower[i] = b
 	}
-	return t.byName[string(lower[:len(name)])]
+	return names[string(lower[:len(name)])]
 }
 
-// All returns the commands in the order of their names, so that All()[c.ID] is c. The slice is shared and must not be
-// changed.
+// Find returns the command that a call names, which for a container with an argument is one of its subcommands; args includes
+// the command's name and is not empty. container is set if it is or ought to be a subcommand: for an unknown subcommand c is
+// nil and container is not; for an unknown command both are nil. It does not allocate.
+func (t *Table) Find(args [][]byte) (c, container *Command) {
+	c = t.Lookup(args[0])
+	if c == nil || c.subcommands == nil || len(args) == 1 {
+		return c, nil
+	}
+	return lookup(c.subcommands, args[1]), c
+}
+
+// FindName returns the command or subcommand of a name as it is written in an ACL rule, "get" or "config|get", in any mix of
+// upper and lower case, or nil.
+func (t *Table) FindName(name string) *Command {
+	first, sub, isSub := strings.Cut(name, "|")
+	c := t.Lookup([]byte(first))
+	if !isSub || c == nil {
+		return c
+	}
+	return lookup(c.subcommands, []byte(sub))
+}
+
+// All returns the commands without the subcommands, in the order of their names, so that All()[c.ID] is c. The slice is
+// shared and must not be changed.
 func (t *Table) All() []*Command { return t.commands }
+
+// Every returns the commands and then their subcommands, so that Every()[c.ID] is c. The slice is shared and must not be
+// changed.
+func (t *Table) Every() []*Command { return t.every }
 
 // Categories returns the ACL categories of the level without "@", in the order in which ACL CAT lists them. The slice is
 // shared and must not be changed.

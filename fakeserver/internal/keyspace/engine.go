@@ -28,12 +28,52 @@ type Engine struct {
 	srv      *server.Server
 	peer     *server.Peer // every call goes through this one, with the caller's state put in
 	out      replyBuffer
+	epoch    time.Time // what times to live count from in the engine, see adjust
+	at       time.Time // when the present command began
 	expiry   deadlines
+	held     [Databases]map[string]*held
 	watchers map[*Watcher]struct{}
 	waiting  list.List // of *Waiter, the longest-waiting first
-	outer    bool      // the next call that the hook sees is ours, not a script's
-	current  *Session  // whose call the engine is running
-	script   *Script
+
+	// About the call that the engine is running.
+	outer   bool // the next call that the hook sees is ours, not a script's
+	passing bool // the next call that the hook sees is one of its own
+	reads   bool // ours changes no key
+	locked  bool // the engine is, because a script runs
+	current *Session
+	script  *Script // nil if no script has called anything
+
+	mortalFields bool // there have been hash fields with a time to live
+	swapped      bool // databases were swapped
+
+	// observe is told of every write command that did not fail, and expired of
+	// every key that expired, both with the keyspace locked. See Observe.
+	observe func(*Tx, Write)
+	expired func(db int, key string)
+}
+
+// Write is a write command that ran. Args and Reply may not be kept; Reply is
+// in the protocol version of the call.
+type Write struct {
+	Session *Session
+	Command *command.Command
+	Args    [][]byte
+	Reply   []byte
+}
+
+// Observe sets who is told of writes and of keys that expired. Both are called
+// with the keyspace locked, so they must not call the Engine; write may read by
+// way of the Tx. They must be set before the first command.
+func (e *Engine) Observe(write func(*Tx, Write), expired func(db int, key string)) {
+	e.observe, e.expired = write, expired
+}
+
+// Expire removes the keys whose time has come, which otherwise happens with the
+// next command.
+func (e *Engine) Expire() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.expire()
 }
 
 // New makes an empty keyspace whose keys expire by the clock.
@@ -50,8 +90,9 @@ func New(clock clockwork.Clock) (*Engine, error) {
 	}
 	e.srv = e.mini.Server()
 	e.newPeer()
-	e.mini.SetTime(clock.Now())
-	e.mini.ClockTTL(true)
+	e.at = e.now()
+	e.epoch = e.at.Add(-beforeStart)
+	e.mini.SetTime(e.at)
 	e.srv.SetPreHook(e.hook)
 	return e, nil
 }
@@ -67,6 +108,8 @@ func (e *Engine) Knows(name string) bool { return e.srv.IsRegisteredCommand(name
 // Session is one connection's place in the keyspace: the selected database
 // and the protocol version of its replies. It belongs to one goroutine.
 type Session struct {
+	Owner any // whose it is; the engine does not look at it
+
 	db     int
 	engine any // the engine's own state of the connection
 }
@@ -123,35 +166,58 @@ type dbKey struct {
 // Do runs one command and appends its reply to dst.
 func (t *Tx) Do(dst []byte, c Call) []byte {
 	e := t.e
+	e.expire()
+	start := len(dst)
+	if dst, done := t.quick(dst, c); done {
+		t.tell(c, dst[start:])
+		return dst
+	}
 	if reply, refused := refuse(c); refused {
 		return append(dst, reply...)
 	}
-	timed := isTimed(c)
-	e.tick(timed)
+	e.at = e.now()
+	e.mini.SetTime(e.at)
 	e.script = c.Script
-	start := len(dst)
 	if c.Command.Name == "xread" || c.Command.Name == "xreadgroup" {
 		c.Args = withoutBlock(c)
 	}
 	if waits[c.Command.Name] {
 		dst = append(dst, e.withoutWaiting(c)...)
 	} else {
+		e.reads = !c.Command.Write
 		dst = single(e.dispatch(dst, c.Session, c.Proto, stringArgs(c.Args)), start)
+		e.reads = false
 	}
+	reply := dst[start:]
+	e.repair(c, reply)
+	e.noteDeadlines(c)
+	e.learn(c, reply)
+	scripted := e.script != nil
 	e.script = nil
-	e.repair(c, dst[start:])
-	if timed {
-		e.noteDeadlines(c)
-	}
+	t.tell(c, reply)
 	switch {
-	case c.Script != nil || c.Command.Name == "swapdb" || c.Command.Name == "move":
+	case scripted || c.Command.Name == "swapdb" || c.Command.Name == "move":
 		t.all = true
-	case c.Command.Write && !nothingDone(dst[start:]):
+	case c.Command.Write && !nothingDone(reply):
 		for _, k := range c.Command.Keys(c.Args) {
-			t.changed = append(t.changed, dbKey{c.Session.db, string(k)})
+			t.wrote(c.Session, k)
 		}
 	}
 	return dst
+}
+
+// tell lets the observer know of a write that did not fail.
+func (t *Tx) tell(c Call, reply []byte) {
+	if c.Command.Write && t.e.observe != nil && len(reply) > 0 && reply[0] != '-' {
+		t.e.observe(t, Write{Session: c.Session, Command: c.Command, Args: c.Args, Reply: reply})
+	}
+}
+
+// wrote notes for those who wait that a key was written.
+func (t *Tx) wrote(s *Session, key []byte) {
+	if t.e.waiting.Len() > 0 {
+		t.changed = append(t.changed, dbKey{s.db, string(key)})
+	}
 }
 
 // nothingDone says of a write command's reply that no list, sorted set or
@@ -194,13 +260,13 @@ type DBStat struct{ DB, Keys, Expires int }
 // Stats counts the keys of each database that has any.
 func (t *Tx) Stats() []DBStat {
 	e := t.e
-	e.tick(true)
+	e.expire()
 	var stats []DBStat
 	for db := range Databases {
 		s := Session{}
 		t.Select(&s, db)
 		if n := replyInt(e.dispatch(nil, &s, 2, []string{"DBSIZE"})); n > 0 {
-			stats = append(stats, DBStat{DB: db, Keys: int(n), Expires: e.volatile(&s)})
+			stats = append(stats, DBStat{DB: db, Keys: int(n), Expires: e.volatile(db)})
 		}
 	}
 	return stats
@@ -216,6 +282,7 @@ func (e *Engine) dispatch(dst []byte, s *Session, proto int, args []string) []by
 			e.mini.TryLock()
 			e.mini.Unlock()
 			e.newPeer()
+			e.passing, e.reads, e.locked = false, false, false
 			panic(p)
 		}
 	}()

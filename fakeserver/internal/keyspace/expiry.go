@@ -2,21 +2,13 @@ package keyspace
 
 import (
 	"container/heap"
-	"strconv"
 	"time"
 )
 
-// The engine keeps a time to live per key and subtracts the time that has
-// passed from every one of them when it is told the time. That is a walk over
-// all keys, so it is told only when it matters: before a command that reads or
-// sets times, and when a deadline that we have noted has come.
-
-// timed are the commands that read the clock or a time to live, or may change
-// a time to live.
+// timed are the commands after which a key may have another time to live.
 var timed = map[string]bool{
-	"expire": true, "pexpire": true, "expireat": true, "pexpireat": true, "ttl": true, "pttl": true, "persist": true,
-	"setex": true, "psetex": true, "getex": true, "restore": true, "xadd": true, "object": true, "eval": true, "evalsha": true,
-	"rename": true, "renamenx": true, "move": true, "copy": true, "xpending": true, "xclaim": true, "xinfo": true, "xreadgroup": true,
+	"expire": true, "pexpire": true, "expireat": true, "pexpireat": true, "setex": true, "psetex": true, "getex": true, "restore": true,
+	"rename": true, "renamenx": true, "move": true, "copy": true, "blmove": true,
 }
 
 func isTimed(c Call) bool {
@@ -26,88 +18,169 @@ func isTimed(c Call) bool {
 	return timed[c.Command.Name]
 }
 
-// tick tells the engine the time if the next command needs it or a key is due.
-func (e *Engine) tick(timed bool) {
+// expire removes the keys and hash fields whose time has come.
+func (e *Engine) expire() {
 	if len(e.expiry.heap) == 0 {
-		if timed {
-			// No key can expire: the clock may jump without the walk.
-			e.mini.SetTime(e.now())
-			e.mini.ClockTTL(true)
-		}
 		return
 	}
 	now := e.now()
-	if !timed && now.Before(e.expiry.heap[0].at) {
-		return
-	}
-	e.mini.SetTime(now)
-	e.mini.DB(0) // any access makes the engine catch up
 	for len(e.expiry.heap) > 0 && !now.Before(e.expiry.heap[0].at) {
 		d := heap.Pop(&e.expiry).(*deadline)
-		delete(e.expiry.byKey, d.key)
+		delete(e.expiry.known, d.of)
+		in := e.mini.DB(d.of.db)
+		at, ok := e.deadlineOf(d.of)
+		switch {
+		case !ok:
+		case now.Before(at):
+			e.expiry.set(d.of, at)
+		case d.of.isField:
+			in.HDel(d.of.key, d.of.field)
+			in.HPersist(d.of.key, d.of.field)
+			if fields, _ := in.HKeys(d.of.key); len(fields) == 0 {
+				e.removeExpired(d.of)
+			}
+		default:
+			e.removeExpired(d.of)
+		}
 	}
+}
+
+func (e *Engine) removeExpired(m mortal) {
+	delete(e.held[m.db], m.key)
+	if e.mini.DB(m.db).Del(m.key) && e.expired != nil {
+		e.expired(m.db, m.key)
+	}
+}
+
+// deadlineOf asks the engine.
+func (e *Engine) deadlineOf(m mortal) (at time.Time, ok bool) {
+	in := e.mini.DB(m.db)
+	ttl := in.TTL(m.key)
+	if m.isField {
+		ttl = in.HTTL(m.key, m.field)
+	}
+	return e.epoch.Add(ttl), ttl != 0
 }
 
 // noteDeadlines looks at the times to live that a command left behind.
 func (e *Engine) noteDeadlines(c Call) {
-	for _, k := range c.Command.Keys(c.Args) {
-		e.noteDeadline(c.Session, string(k))
-	}
-	if c.Script != nil {
-		for _, k := range c.Script.keys {
-			e.noteDeadline(&Session{db: c.Session.db, engine: c.Session.engine}, k)
+	if isTimed(c) {
+		for _, k := range c.Command.Keys(c.Args) {
+			e.noteDeadline(c.Session.db, string(k))
+			if c.Command.Name == "move" || c.Command.Name == "copy" {
+				e.noteEverywhere(string(k))
+			}
 		}
 	}
-	if c.Command.Name == "move" {
-		if db, err := strconv.Atoi(string(c.Args[2])); err == nil && db >= 0 && db < Databases {
-			target := Session{}
-			(&Tx{e: e}).Select(&target, db)
-			e.noteDeadline(&target, string(c.Args[1]))
+	if e.script != nil {
+		for _, k := range e.script.keys {
+			e.noteEverywhere(k) // it may have selected another database
+		}
+	}
+	if e.swapped {
+		e.swapped = false
+		for _, d := range append([]*deadline(nil), e.expiry.heap...) {
+			e.noteEverywhere(d.of.key)
 		}
 	}
 }
 
-func (e *Engine) noteDeadline(s *Session, key string) {
-	if ms := replyInt(e.dispatch(nil, s, 2, []string{"PTTL", key})); ms >= 0 {
-		e.expiry.set(dbKey{s.db, key}, e.now().Add(time.Duration(ms)*time.Millisecond))
+func (e *Engine) noteEverywhere(key string) {
+	for db := range Databases {
+		e.noteDeadline(db, key)
 	}
 }
 
-// volatile counts the keys of the session's database that have a time to live.
-func (e *Engine) volatile(s *Session) int {
+func (e *Engine) noteDeadline(db int, key string) {
+	if at, ok := e.deadlineOf(mortal{db: db, key: key}); ok {
+		e.expiry.set(mortal{db: db, key: key}, at)
+		e.forgetTheDead()
+	}
+	if !e.mortalFields {
+		return
+	}
+	if fields, err := e.mini.DB(db).HKeys(key); err == nil {
+		for _, f := range fields {
+			e.noteField(db, key, f)
+		}
+	}
+}
+
+func (e *Engine) noteField(db int, key, field string) {
+	e.mortalFields = true
+	m := mortal{db, key, field, true}
+	if at, ok := e.deadlineOf(m); ok {
+		e.expiry.set(m, at)
+		e.forgetTheDead()
+	}
+}
+
+// forgetTheDead drops what is known of keys that were removed before their
+// time, whenever the number of those known has doubled.
+func (e *Engine) forgetTheDead() {
+	d := &e.expiry
+	if len(d.heap) < d.limit {
+		return
+	}
+	kept := d.heap[:0]
+	for _, item := range d.heap {
+		if _, ok := e.deadlineOf(item.of); ok {
+			item.index = len(kept)
+			kept = append(kept, item)
+		} else {
+			delete(d.known, item.of)
+		}
+	}
+	clear(d.heap[len(kept):])
+	d.heap = kept
+	heap.Init(d)
+	d.limit = max(1024, 2*len(kept))
+}
+
+// volatile counts the keys of a database that have a time to live.
+func (e *Engine) volatile(db int) int {
 	n := 0
-	for k := range e.expiry.byKey {
-		if k.db == s.db && replyInt(e.dispatch(nil, s, 2, []string{"PTTL", k.key})) >= 0 {
+	for m := range e.expiry.known {
+		if _, ok := e.deadlineOf(m); ok && m.db == db && !m.isField {
 			n++
 		}
 	}
 	return n
 }
 
-// deadline says that a key may expire then. It is a hint: the key may be gone
-// or may have got more time since.
+// mortal is a key, or a field of a hash, that has a time to live.
+type mortal struct {
+	db      int
+	key     string
+	field   string
+	isField bool
+}
+
+// deadline says that something may expire then. It is a hint: it may be gone or
+// may have got more time since.
 type deadline struct {
-	key   dbKey
+	of    mortal
 	at    time.Time
 	index int
 }
 
 type deadlines struct {
 	heap  []*deadline
-	byKey map[dbKey]*deadline
+	known map[mortal]*deadline
+	limit int // of the heap's length, until the dead are forgotten
 }
 
-func (d *deadlines) set(k dbKey, at time.Time) {
-	if d.byKey == nil {
-		d.byKey = map[dbKey]*deadline{}
+func (d *deadlines) set(m mortal, at time.Time) {
+	if d.known == nil {
+		d.known = map[mortal]*deadline{}
 	}
-	if known := d.byKey[k]; known != nil {
+	if known := d.known[m]; known != nil {
 		known.at = at
 		heap.Fix(d, known.index)
 		return
 	}
-	item := &deadline{key: k, at: at}
-	d.byKey[k] = item
+	item := &deadline{of: m, at: at}
+	d.known[m] = item
 	heap.Push(d, item)
 }
 

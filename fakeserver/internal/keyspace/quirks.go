@@ -72,6 +72,13 @@ func (e *Engine) repair(c Call, reply []byte) {
 		if bytes.Equal(reply, []byte(":0\r\n")) {
 			e.dispatch(nil, c.Session, 2, []string{"DEL", string(c.Args[1])})
 		}
+	case "bitop":
+		// An empty result removes the key, but leaves its time to live for
+		// the next one of that name.
+		if in, key := e.mini.DB(c.Session.db), string(c.Args[2]); bytes.Equal(reply, []byte(":0\r\n")) && !in.Exists(key) {
+			_ = in.Set(key, "")
+			in.Del(key)
+		}
 	}
 }
 

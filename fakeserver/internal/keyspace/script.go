@@ -16,36 +16,70 @@ type Script struct {
 	keys []string // arguments that may be keys with a time to live
 }
 
-// hook sees every call before the engine does: ours, and those of a script.
+// hook sees every call before the engine does: ours, and those of a script. It
+// returns true if the call is answered.
 func (e *Engine) hook(p *server.Peer, name string, args ...string) bool {
-	if e.outer {
-		e.outer = false
-		e.noteFlush(name, e.existsOutside)
+	if e.passing {
+		e.passing = false
 		return false
 	}
-	if waits[strings.ToLower(name)] {
+	if e.outer {
+		e.outer = false
+		e.prepare(name, args, e.reads)
+		e.noteFlush(name, e.existsOutside)
+		return e.adjust(p, name, args)
+	}
+	lower := strings.ToLower(name)
+	if waits[lower] {
 		// It would wait with the keyspace locked.
 		p.WriteError("This Redis command is not allowed from scripts")
 		return true
 	}
 	if e.script == nil {
-		return false
+		e.script = &Script{}
 	}
 	if e.script.Intercept != nil {
-		if reply, handled := e.script.Intercept(append([]string{strings.ToLower(name)}, args...)); handled {
+		if reply, handled := e.script.Intercept(append([]string{lower}, args...)); handled {
 			p.WriteRaw(reply)
 			return true
 		}
 	}
-	if timed[strings.ToLower(name)] || name == "SET" {
-		// Which of them are keys does not matter: for anything else PTTL
-		// finds nothing.
+	e.locked = true
+	defer func() { e.locked = false }()
+	e.prepare(name, args, false)
+	if timed[lower] || name == "SET" {
+		// Which of them are keys does not matter: anything else has no time
+		// to live.
 		e.script.keys = append(e.script.keys, args...)
 	}
 	// The engine is locked while a script runs, so it cannot be asked whether
 	// a key exists; taking every watched key as removed is the safe side.
 	e.noteFlush(name, func(dbKey) bool { return true })
-	return false
+	return e.adjust(p, name, args)
+}
+
+// prepare is what has to be done before any call.
+func (e *Engine) prepare(name string, args []string, reads bool) {
+	switch name {
+	case "SWAPDB":
+		e.swapped = true
+	case "FLUSHALL":
+		e.expiry = deadlines{}
+	}
+	if e.holdsAny() {
+		e.whileFree(func() { e.release(name, args, reads) })
+	}
+}
+
+// whileFree does something with the engine unlocked: also a script's call,
+// during which the engine has locked itself, may need to look at it. Nobody
+// else uses that lock while we hold ours.
+func (e *Engine) whileFree(f func()) {
+	if e.locked {
+		e.mini.Unlock()
+		defer e.mini.Lock()
+	}
+	f()
 }
 
 func (e *Engine) noteFlush(name string, exists func(dbKey) bool) {

@@ -18,7 +18,7 @@ type Watcher struct {
 func (e *Engine) Watch(w *Watcher, s *Session, keys [][]byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.tick(true)
+	e.expire()
 	e.dispatch(nil, &w.session, 2, []string{"SELECT", strconv.Itoa(s.db)})
 	e.dispatch(nil, &w.session, 2, append([]string{"WATCH"}, stringArgs(keys)...))
 	for _, k := range keys {
@@ -42,7 +42,12 @@ func (t *Tx) Touched(w *Watcher) bool {
 	if len(w.keys) == 0 || w.dirty {
 		return w.dirty
 	}
-	e.tick(true)
+	e.expire()
+	for _, k := range w.keys {
+		if h := e.held[k.db][k.key]; h != nil {
+			e.writeBack(k.db, k.key, h)
+		}
+	}
 	// An empty transaction of the engine's own is its way to compare versions.
 	e.dispatch(nil, &w.session, 2, []string{"MULTI"})
 	return bytes.Equal(e.dispatch(nil, &w.session, 2, []string{"EXEC"}), []byte("*-1\r\n"))

@@ -1,5 +1,14 @@
 package resp
 
+// SplitArgs splits a line into words by the rules of inline commands. It reports false where quotes do not balance.
+func SplitArgs(line string) (words []string, ok bool) {
+	args, ok := splitInline([]byte(line))
+	for _, arg := range args {
+		words = append(words, string(arg))
+	}
+	return words, ok
+}
+
 // splitInline splits an inline command into its arguments by the rules of Redis' sdssplitargs: arguments are separated
 // by white space; "…" knows \n \r \t \b \a \xHH and takes any other escaped byte as it is; '…' knows \' only; a closing
 // quote must be followed by white space or the end. It reports false where quotes do not balance. The line holds no

@@ -20,23 +20,46 @@ const (
 	outputFile = "table_gen.go"
 )
 
-// flagNames are the flags that a data file may use, in the order in which COMMAND shows them. "movablekeys" follows from a
-// movable rule and is not written in the data files.
+// flagNames are the flags that a data file may use, in the order in which COMMAND shows them in every level. "movablekeys"
+// follows from a movable rule and is not written in the data files.
 var flagNames = []string{
-	"write", "readonly", "denyoom", "admin", "pubsub", "noscript", "random", "sort_for_script", "loading", "stale",
-	"skip_monitor", "skip_slowlog", "asking", "fast", "no_auth",
+	"write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "random", "sort_for_script", "loading", "stale",
+	"skip_monitor", "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "no_mandatory_keys", "no_async_loading",
+	"no_multi", movableKeys, "allow_busy",
 }
+
+const movableKeys = "movablekeys"
 
 // keyRules maps the name of a movable rule in a data file to its constant in ../keys.go.
 var keyRules = map[string]string{
 	"numkeys":             "ruleNumkeys",
+	"numkeys-first":       "ruleNumkeysFirst",
 	"numkeys-destination": "ruleNumkeysDestination",
 	"sort-store":          "ruleSortStore",
+	"sort-ro":             "ruleSortRO",
 	"georadius-store":     "ruleGeoradiusStore",
 	"migrate":             "ruleMigrate",
+	"migrate-options":     "ruleMigrateOptions",
 	"streams":             "ruleStreams",
 	"memory-usage":        "ruleMemoryUsage",
 	"lcs":                 "ruleLCS",
+	"set":                 "ruleSet",
+	"bitfield":            "ruleBitfield",
+}
+
+// fixedRules tell what happens to a key, not where it is: the command has no flag movablekeys.
+var fixedRules = []string{"set", "bitfield"}
+
+// keyFlags maps the flag of a key specification to its constant in ../spec.go, in the order in which COMMAND shows them.
+var keyFlags = []struct{ name, constant string }{
+	{"RO", "KeyRO"}, {"RW", "KeyRW"}, {"OW", "KeyOW"}, {"RM", "KeyRM"}, {"access", "KeyAccess"}, {"update", "KeyUpdate"},
+	{"insert", "KeyInsert"}, {"delete", "KeyDelete"}, {"not_key", "NotKey"}, {"incomplete", "KeyIncomplete"},
+	{"variable_flags", "KeyVariableFlags"},
+}
+
+// channelUses maps a value of "channels" to its constant in ../spec.go.
+var channelUses = map[string]string{
+	"publish": "ChannelsPublish", "subscribe": "ChannelsSubscribe", "psubscribe": "ChannelsPSubscribe",
 }
 
 type levelFile struct {
@@ -51,6 +74,23 @@ type command struct {
 	Flags      []string `yaml:"flags"`
 	Categories []string `yaml:"categories"`
 	Keys       keys     `yaml:"keys"`
+	Channels   string   `yaml:"channels"`
+	Specs      []spec   `yaml:"specs"`
+	Tips       []string `yaml:"tips"`
+	Group      string   `yaml:"group"`
+	Since      string   `yaml:"since"`
+	Docs       []string `yaml:"docs"`
+	Deprecated string   `yaml:"deprecated"`
+	Protected  bool     `yaml:"protected"`
+}
+
+type spec struct {
+	Flags   []string `yaml:"flags"`
+	Index   int      `yaml:"index"`
+	Keyword string   `yaml:"keyword"`
+	From    int      `yaml:"from"`
+	Range   []int    `yaml:"range"`
+	Keynum  []int    `yaml:"keynum"`
 }
 
 type keys struct {
@@ -114,10 +154,15 @@ func readLevel(path string) (*levelFile, error) {
 	if len(level.Commands) == 0 {
 		return nil, errors.New("no commands")
 	}
+	names := map[string]bool{}
 	for i, c := range level.Commands {
 		if err := checkCommand(c, level.Categories); err != nil {
 			return nil, fmt.Errorf("command %q: %w", c.Name, err)
 		}
+		if container, _, isSub := strings.Cut(c.Name, "|"); isSub && !names[container] {
+			return nil, fmt.Errorf("command %q: expected its container %q before it", c.Name, container)
+		}
+		names[c.Name] = true
 		if i > 0 && level.Commands[i-1].Name >= c.Name {
 			return nil, fmt.Errorf("command %q: comes after %q; the commands are sorted by name, each once",
 				c.Name, level.Commands[i-1].Name)
@@ -128,10 +173,11 @@ func readLevel(path string) (*levelFile, error) {
 
 // impliedCategories are the categories that a flag brings with it in every level.
 var impliedCategories = map[string][]string{
-	"write":  {"write"},
-	"admin":  {"admin", "dangerous"},
-	"pubsub": {"pubsub"},
-	"fast":   {"fast"},
+	"write":    {"write"},
+	"admin":    {"admin", "dangerous"},
+	"pubsub":   {"pubsub"},
+	"blocking": {"blocking"},
+	"fast":     {"fast"},
 }
 
 func checkCommand(c command, categories []string) error {
@@ -140,6 +186,9 @@ func checkCommand(c command, categories []string) error {
 	}
 	if c.Arity == 0 {
 		return errors.New("arity is 0: expected the number of arguments with the name, negative for a minimum")
+	}
+	if slices.Contains(c.Flags, movableKeys) {
+		return fmt.Errorf("unknown flag %q: it follows from keys.movable", movableKeys)
 	}
 	if err := inOrder("flag", c.Flags, flagNames); err != nil {
 		return err
@@ -160,6 +209,14 @@ func checkCommand(c command, categories []string) error {
 	if _, known := keyRules[c.Keys.Movable]; c.Keys.Movable != "" && !known {
 		return fmt.Errorf("unknown movable rule %q: add it to keys.go and to keyRules of the generator", c.Keys.Movable)
 	}
+	if _, known := channelUses[c.Channels]; c.Channels != "" && !known {
+		return fmt.Errorf("unknown channels %q: expected publish, subscribe or psubscribe", c.Channels)
+	}
+	for _, s := range c.Specs {
+		if err := checkSpec(s); err != nil {
+			return fmt.Errorf("specs: %w", err)
+		}
+	}
 	switch k := c.Keys; {
 	case k.First == 0 && (k.Last != 0 || k.Step != 0):
 		return errors.New("keys.last and keys.step need keys.first")
@@ -169,6 +226,31 @@ func checkCommand(c command, categories []string) error {
 		return errors.New("keys: expected step of at least 1 and last at or after first, or negative")
 	case k.First > 0 && c.Arity > 0 && max(k.First, k.Last) >= c.Arity:
 		return fmt.Errorf("keys lie beyond the %d arguments that arity allows", c.Arity)
+	}
+	return nil
+}
+
+func checkSpec(s spec) error {
+	var names []string
+	for _, f := range keyFlags {
+		names = append(names, f.name)
+	}
+	if err := inOrder("flag", s.Flags, names); err != nil {
+		return err
+	}
+	switch {
+	case s.Index < 0:
+		return errors.New("index is negative: it counts from the command's name, which is 0")
+	case s.Index > 0 && s.Keyword != "":
+		return errors.New("expected index or keyword, not both")
+	case (s.Keyword == "") != (s.From == 0):
+		return errors.New("keyword and from go together")
+	case s.Range != nil && s.Keynum != nil:
+		return errors.New("expected range or keynum, not both")
+	case s.Range != nil && (len(s.Range) != 3 || s.Range[1] < 1):
+		return errors.New("range: expected [last, step, limit] with a step of at least 1")
+	case s.Keynum != nil && (len(s.Keynum) != 3 || s.Keynum[2] < 1):
+		return errors.New("keynum: expected [position of the number, first key, step] with a step of at least 1")
 	}
 	return nil
 }
@@ -189,28 +271,99 @@ func inOrder(what string, values, known []string) error {
 	return nil
 }
 
+// writeLevel gives the commands their IDs: first those that stand alone and the containers, then the subcommands.
 func writeLevel(out *bytes.Buffer, level *levelFile) {
 	fmt.Fprintf(out, "{level: %q, categories: %#v, commands: []Command{\n", level.Level, level.Categories)
-	for id, c := range level.Commands {
-		flags := c.Flags
-		if c.Keys.Movable != "" {
-			flags = append(slices.Clone(flags), "movablekeys")
+	id := 0
+	for _, subcommands := range []bool{false, true} {
+		for _, c := range level.Commands {
+			if strings.Contains(c.Name, "|") == subcommands {
+				writeCommand(out, id, c)
+				id++
+			}
 		}
-		fmt.Fprintf(out, "{ID: %d, Name: %q, Arity: %d", id, c.Name, c.Arity)
-		if len(flags) > 0 {
-			fmt.Fprintf(out, ", Flags: %#v", flags)
-		}
-		fmt.Fprintf(out, ", Categories: %#v", c.Categories)
-		if k := c.Keys; k.First != 0 {
-			fmt.Fprintf(out, ", FirstKey: %d, LastKey: %d, KeyStep: %d", k.First, k.Last, k.Step)
-		}
-		if c.Keys.Movable != "" {
-			fmt.Fprintf(out, ", Movable: true, rule: %s", keyRules[c.Keys.Movable])
-		}
-		if slices.Contains(c.Flags, "write") {
-			out.WriteString(", Write: true")
-		}
-		out.WriteString("},\n")
 	}
 	out.WriteString("}},\n")
+}
+
+func writeCommand(out *bytes.Buffer, id int, c command) {
+	movable := c.Keys.Movable != "" && !slices.Contains(fixedRules, c.Keys.Movable)
+	fmt.Fprintf(out, "{ID: %d, Name: %q, Arity: %d", id, c.Name, c.Arity)
+	if flags := shownFlags(c.Flags, movable); len(flags) > 0 {
+		fmt.Fprintf(out, ", Flags: %#v", flags)
+	}
+	fmt.Fprintf(out, ", Categories: %#v", c.Categories)
+	if k := c.Keys; k.First != 0 {
+		fmt.Fprintf(out, ", FirstKey: %d, LastKey: %d, KeyStep: %d", k.First, k.Last, k.Step)
+	}
+	if movable {
+		out.WriteString(", Movable: true")
+	}
+	if c.Keys.Movable != "" {
+		fmt.Fprintf(out, ", rule: %s", keyRules[c.Keys.Movable])
+	}
+	if c.Channels != "" {
+		fmt.Fprintf(out, ", Channels: %s", channelUses[c.Channels])
+	}
+	if slices.Contains(c.Flags, "write") {
+		out.WriteString(", Write: true")
+	}
+	if len(c.Specs) > 0 {
+		out.WriteString(", Specs: []KeySpec{")
+		for _, s := range c.Specs {
+			writeSpec(out, s)
+		}
+		out.WriteString("}")
+	}
+	if len(c.Tips) > 0 {
+		fmt.Fprintf(out, ", Tips: %#v", c.Tips)
+	}
+	if c.Group != "" {
+		fmt.Fprintf(out, ", Group: %q, Since: %q", c.Group, c.Since)
+	}
+	if len(c.Docs) > 0 {
+		fmt.Fprintf(out, ", DocFlags: %#v", c.Docs)
+	}
+	if c.Deprecated != "" {
+		fmt.Fprintf(out, ", DeprecatedSince: %q", c.Deprecated)
+	}
+	if c.Protected {
+		out.WriteString(", Protected: true")
+	}
+	out.WriteString("},\n")
+}
+
+// shownFlags puts movablekeys in its place.
+func shownFlags(flags []string, movable bool) []string {
+	if !movable {
+		return flags
+	}
+	at := 0
+	for at < len(flags) && slices.Index(flagNames, flags[at]) < slices.Index(flagNames, movableKeys) {
+		at++
+	}
+	return slices.Insert(slices.Clone(flags), at, movableKeys)
+}
+
+func writeSpec(out *bytes.Buffer, s spec) {
+	var flags []string
+	for _, f := range keyFlags {
+		if slices.Contains(s.Flags, f.name) {
+			flags = append(flags, f.constant)
+		}
+	}
+	fmt.Fprintf(out, "{Flags: %s", strings.Join(flags, " | "))
+	if s.Index > 0 {
+		fmt.Fprintf(out, ", Index: %d", s.Index)
+	}
+	if s.Keyword != "" {
+		fmt.Fprintf(out, ", Keyword: %q, From: %d", s.Keyword, s.From)
+	}
+	if s.Range != nil {
+		fmt.Fprintf(out, ", Find: FindRange, Last: %d, Step: %d, Limit: %d", s.Range[0], s.Range[1], s.Range[2])
+	}
+	if s.Keynum != nil {
+		fmt.Fprintf(out, ", Find: FindKeynum, Keynum: %d, First: %d, Step: %d", s.Keynum[0], s.Keynum[1], s.Keynum[2])
+	}
+	out.WriteString("},")
 }

@@ -1,0 +1,42 @@
+package fakeserver
+
+import "runtime/metrics"
+
+// oomText is Redis' refusal when maxmemory is reached.
+const oomText = "OOM command not allowed when used memory > 'maxmemory'."
+
+// usedMemory is the size of this process' heap, in bytes: what the fake itself
+// takes included, as in Redis.
+func usedMemory() int64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64()) //nolint:gosec // no heap is that large
+}
+
+// full says whether CONFIG SET maxmemory has set a limit that is reached.
+// Nothing is evicted, whatever the policy.
+func (s *Server) full() bool {
+	limit := s.maxMemory.Load()
+	return limit > 0 && usedMemory() > limit
+}
+
+// outOfMemory says whether the command is to be refused because the memory is
+// full: one that may take more of it, or any that would be queued.
+func (q *request) outOfMemory() bool {
+	if q.s.maxMemory.Load() == 0 {
+		return false
+	}
+	may := q.s.traits[q.cmd.ID].denyOOM
+	if multi := q.c.multi; multi != nil {
+		switch q.cmd.Name {
+		case "exec":
+			for _, entry := range multi.queued {
+				may = may || q.s.traits[entry.cmd.ID].denyOOM
+			}
+		case "discard", "reset":
+		default:
+			may = true
+		}
+	}
+	return may && q.s.full()
+}
