@@ -68,10 +68,6 @@ func (c client) id() string {
 	return c.identity.ClientID
 }
 
-// public tells whether the client may do without a credential when a user signs
-// in.
-func (c client) public() bool { return c.app != nil && c.app.public }
-
 func (c client) federation() *federation {
 	if c.app != nil {
 		return &c.app.federation

@@ -254,13 +254,15 @@ func TestLibrariesSignInWithAPassword(t *testing.T) {
 	s := fakeentra.RunT(t)
 	app := s.RegisterApp("console", fakeentra.WithPublicClient(), fakeentra.WithoutClientSecret())
 	ada := s.RegisterUser("Ada")
-	result, err := msalPublic(t, s, app).AcquireTokenByUsernamePassword(boundedContext(t), redisScopes(), ada.PrincipalName, ada.Password) //nolint:staticcheck // the grant is what is tested
+	//lint:ignore SA1019 the deprecated grant is what is tested
+	result, err := msalPublic(t, s, app).AcquireTokenByUsernamePassword(boundedContext(t), redisScopes(), ada.PrincipalName, ada.Password)
 	require.NoError(t, err)
 	requireToken(t, s, result.AccessToken, ada.ObjectID, "password", fakeentra.CredentialNone)
 
 	password := func(password string) (azcore.AccessToken, error) {
-		cred, err := azidentity.NewUsernamePasswordCredential(app.TenantID, app.ClientID, ada.PrincipalName, password, //nolint:staticcheck // see above
-			&azidentity.UsernamePasswordCredentialOptions{ClientOptions: clientOptions(t, s), DisableInstanceDiscovery: true}) //nolint:staticcheck // see above
+		//lint:ignore SA1019 the deprecated grant is what is tested
+		options := azidentity.UsernamePasswordCredentialOptions{ClientOptions: clientOptions(t, s), DisableInstanceDiscovery: true}
+		cred, err := azidentity.NewUsernamePasswordCredential(app.TenantID, app.ClientID, ada.PrincipalName, password, &options)
 		require.NoError(t, err)
 		return cred.GetToken(boundedContext(t), redisToken)
 	}
