@@ -64,7 +64,9 @@ func (s *Server) ProxyURL() string { return s.proxyURL }
 // Go, Python, .NET and @azure/identity obey them; Node's own fetch, which
 // msal-node uses, does from Node 22.21 on, by NODE_USE_ENV_PROXY; Java does not,
 // and takes -Dhttps.proxyHost, -Dhttps.proxyPort, -Dhttp.proxyHost and
-// -Dhttp.proxyPort instead. That the program trusts CAPEM is another matter.
+// -Dhttp.proxyPort instead; azure-identity also needs
+// -Dhttp.nonProxyHosts='localhost|127.*', or it asks even this machine through the
+// proxy. That the program trusts CAPEM is another matter.
 func (s *Server) ProxyEnv() map[string]string {
 	if s.proxyURL == "" {
 		return map[string]string{}
