@@ -321,6 +321,14 @@ func (q *request) configSet() {
 		}
 		changes[p] = parsed
 	}
+	s.change(changes)
+	if s.full() {
+		q.evict()
+	}
+	q.simple("OK")
+}
+
+func (s *Server) change(changes map[*param]string) {
 	s.config.mu.Lock()
 	defer s.config.mu.Unlock()
 	if s.config.values == nil {
@@ -330,5 +338,4 @@ func (q *request) configSet() {
 		s.config.values[p.name] = value
 		s.apply(p.name, value)
 	}
-	q.simple("OK")
 }

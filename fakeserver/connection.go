@@ -39,7 +39,10 @@ type connection struct {
 	status   status
 	unblock  atomic.Pointer[chan bool] // set while a command blocks; true asks for an error
 
-	postponed  atomic.Bool // waits for the end of CLIENT PAUSE
+	postponed  atomic.Bool   // waits for the end of CLIENT PAUSE
+	reading    atomic.Bool   // its goroutine is about to read from the client
+	rounds     atomic.Uint32 // how often it has done so
+	socket     net.Conn      // below TLS
 	monitoring atomic.Bool
 	tracks     atomic.Bool // tracking.on
 	tracking   tracking
@@ -92,6 +95,7 @@ func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config) *connecti
 	c.proto.Store(2)
 	c.status.queued = -1
 	c.lastAt.Store(c.since.UnixNano())
+	c.socket = socket
 	e := &entrance{Conn: socket, c: c}
 	if tlsConfig != nil {
 		e.tls = tls.Server(socket, tlsConfig)

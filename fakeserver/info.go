@@ -9,8 +9,9 @@ import (
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
 )
 
-// infoSections are INFO's sections in the order of Redis 6.0. Fields that
-// clients read have true values; memory and CPU figures are 0.
+// infoSections are INFO's sections in the order of Redis. Fields that clients
+// read have true values; memory is this process' own, CPU figures are 0, and
+// commandstats, errorstats and latencystats are not kept.
 var infoSections = []struct {
 	name  string
 	lines func(*request) []string
@@ -27,39 +28,61 @@ var infoSections = []struct {
 	}},
 	{"Clients", func(q *request) []string {
 		all := q.s.connections()
-		blocked := 0
+		blocked, pubsub := 0, 0
 		for _, c := range all {
-			if c.unblock.Load() != nil {
+			if c.unblock.Load() != nil || c.postponed.Load() {
 				blocked++
 			}
+			if c.subscriptions() > 0 {
+				pubsub++
+			}
 		}
-		return []string{
-			fmt.Sprintf("connected_clients:%d", len(all)), "client_recent_max_input_buffer:0", "client_recent_max_output_buffer:0",
-			fmt.Sprintf("blocked_clients:%d", blocked), "tracking_clients:0", "clients_in_timeout_table:0",
+		lines := []string{
+			fmt.Sprintf("connected_clients:%d", len(all)), "7.0:cluster_connections:0", "6.2:maxclients:" + q.s.setting("maxclients"),
+			"client_recent_max_input_buffer:0", "client_recent_max_output_buffer:0", fmt.Sprintf("blocked_clients:%d", blocked),
+			fmt.Sprintf("tracking_clients:%d", q.s.tracker.clients.Load()), fmt.Sprintf("7.4:pubsub_clients:%d", pubsub), "clients_in_timeout_table:0",
 		}
+		return q.upToLevel(lines)
 	}},
-	{"Memory", func(*request) []string {
-		return []string{"used_memory:0", "used_memory_human:0B", "used_memory_rss:0", "used_memory_peak:0", "maxmemory:0", "maxmemory_human:0B",
-			"maxmemory_policy:volatile-lru", "mem_fragmentation_ratio:1.00", "mem_allocator:go"}
+	{"Memory", func(q *request) []string {
+		used := usedMemory()
+		return []string{
+			fmt.Sprintf("used_memory:%d", used), "used_memory_human:" + humanBytes(used), fmt.Sprintf("used_memory_rss:%d", used),
+			fmt.Sprintf("used_memory_peak:%d", used), "maxmemory:" + q.s.setting("maxmemory"), "maxmemory_human:" + humanBytes(q.s.maxMemory.Load()),
+			"maxmemory_policy:" + q.s.setting("maxmemory-policy"), "mem_fragmentation_ratio:1.00", "mem_allocator:go",
+		}
 	}},
 	{"Persistence", func(q *request) []string {
-		return []string{"loading:0", "rdb_changes_since_last_save:0", "rdb_bgsave_in_progress:0",
-			fmt.Sprintf("rdb_last_save_time:%d", q.s.started.Unix()), "rdb_last_bgsave_status:ok", "aof_enabled:0", "aof_rewrite_in_progress:0"}
+		return q.upToLevel([]string{
+			"loading:0", "6.2:async_loading:0", "rdb_changes_since_last_save:0", "rdb_bgsave_in_progress:0",
+			fmt.Sprintf("rdb_last_save_time:%d", q.s.started.Unix()), "rdb_last_bgsave_status:ok", "rdb_last_bgsave_time_sec:-1",
+			"aof_enabled:0", "aof_rewrite_in_progress:0", "aof_last_bgrewrite_status:ok",
+		})
 	}},
 	{"Stats", func(q *request) []string {
 		q.s.connsMu.Lock()
 		received := q.s.lastConn
 		q.s.connsMu.Unlock()
 		q.s.hub.mu.Lock()
-		channels, patterns := len(q.s.hub.channels), len(q.s.hub.patterns)
+		channels, patterns, shards := len(q.s.hub.channels), len(q.s.hub.patterns), len(q.s.hub.shards)
 		q.s.hub.mu.Unlock()
-		return []string{fmt.Sprintf("total_connections_received:%d", received), "rejected_connections:0", "expired_keys:0", "evicted_keys:0",
-			fmt.Sprintf("pubsub_channels:%d", channels), fmt.Sprintf("pubsub_patterns:%d", patterns)}
+		q.s.tracker.mu.Lock()
+		tracked := len(q.s.tracker.readers)
+		q.s.tracker.mu.Unlock()
+		return q.upToLevel([]string{
+			fmt.Sprintf("total_connections_received:%d", received), fmt.Sprintf("total_commands_processed:%d", q.s.processed()),
+			"instantaneous_ops_per_sec:0", "total_net_input_bytes:0", "total_net_output_bytes:0", "rejected_connections:0", "expired_keys:0",
+			"evicted_keys:0", "keyspace_hits:0", "keyspace_misses:0",
+			fmt.Sprintf("pubsub_channels:%d", channels), fmt.Sprintf("pubsub_patterns:%d", patterns), fmt.Sprintf("7.0:pubsubshard_channels:%d", shards),
+			fmt.Sprintf("tracking_total_keys:%d", tracked),
+		})
 	}},
 	{"Replication", func(q *request) []string {
-		return []string{"role:master", "connected_slaves:0", "master_replid:" + q.s.runID, "master_replid2:0000000000000000000000000000000000000000",
-			"master_repl_offset:0", "second_repl_offset:-1", "repl_backlog_active:0", "repl_backlog_size:1048576",
-			"repl_backlog_first_byte_offset:0", "repl_backlog_histlen:0"}
+		return q.upToLevel([]string{
+			"role:master", "connected_slaves:0", "6.2:master_failover_state:no-failover", "master_replid:" + q.s.runID,
+			"master_replid2:0000000000000000000000000000000000000000", "master_repl_offset:0", "second_repl_offset:-1", "repl_backlog_active:0",
+			"repl_backlog_size:1048576", "repl_backlog_first_byte_offset:0", "repl_backlog_histlen:0",
+		})
 	}},
 	{"CPU", func(*request) []string {
 		return []string{"used_cpu_sys:0.000000", "used_cpu_user:0.000000", "used_cpu_sys_children:0.000000", "used_cpu_user_children:0.000000"}
@@ -84,20 +107,54 @@ func (q *request) keyspaceStats() []keyspace.DBStat {
 	return stats
 }
 
-// cmdInfo is INFO [section].
+// upToLevel leaves out the lines that came after the engine's level: those that
+// begin with a later level and a colon.
+func (q *request) upToLevel(lines []string) []string {
+	var kept []string
+	for _, line := range lines {
+		if line[0] >= '0' && line[0] <= '9' {
+			if !q.since(line[:3]) {
+				continue
+			}
+			line = line[4:]
+		}
+		kept = append(kept, line)
+	}
+	return kept
+}
+
+// humanBytes writes a size as INFO does: 1.50K, 2.00M.
+func humanBytes(n int64) string {
+	units := []string{"B", "K", "M", "G", "T"}
+	f, unit := float64(n), 0
+	for ; f >= 1024 && unit < len(units)-1; unit++ {
+		f /= 1024
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%dB", n)
+	}
+	return fmt.Sprintf("%.2f%s", f, units[unit])
+}
+
+// infoAll are the words for more than one section.
+var infoAll = map[string]bool{"default": true, "all": true, "everything": true}
+
+// cmdInfo is INFO [section], and since 7.0 INFO [section …].
 func cmdInfo(q *request) {
-	if len(q.args) > 2 {
+	if len(q.args) > 2 && !q.since("7.0") {
 		q.err("ERR syntax error")
 		return
 	}
-	want := "default"
-	if len(q.args) == 2 {
-		want = strings.ToLower(string(q.args[1]))
+	wanted := map[string]bool{}
+	every := len(q.args) == 1
+	for _, arg := range q.args[1:] {
+		name := strings.ToLower(string(arg))
+		wanted[name] = true
+		every = every || infoAll[name]
 	}
 	var b strings.Builder
 	for _, section := range infoSections {
-		name := strings.ToLower(section.name)
-		if want != name && want != "default" && want != "all" && want != "everything" {
+		if !every && !wanted[strings.ToLower(section.name)] {
 			continue
 		}
 		if b.Len() > 0 {

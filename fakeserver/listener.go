@@ -76,7 +76,11 @@ func (e *entrance) Read(p []byte) (int, error) {
 	if e.once.Do(e.open); e.err != nil {
 		return 0, e.err
 	}
-	return e.Conn.Read(p)
+	e.c.rounds.Add(1)
+	e.c.reading.Store(true)
+	n, err := e.Conn.Read(p)
+	e.c.reading.Store(false)
+	return n, err
 }
 
 func (e *entrance) open() {

@@ -1,6 +1,11 @@
 package fakeserver
 
-import "runtime/metrics"
+import (
+	"runtime/metrics"
+	"strings"
+
+	"github.com/entracache/entracache/fakeserver/internal/keyspace"
+)
 
 // oomText is Redis' refusal when maxmemory is reached.
 const oomText = "OOM command not allowed when used memory > 'maxmemory'."
@@ -14,7 +19,6 @@ func usedMemory() int64 {
 }
 
 // full says whether CONFIG SET maxmemory has set a limit that is reached.
-// Nothing is evicted, whatever the policy.
 func (s *Server) full() bool {
 	limit := s.maxMemory.Load()
 	return limit > 0 && usedMemory() > limit
@@ -38,5 +42,34 @@ func (q *request) outOfMemory() bool {
 			may = true
 		}
 	}
+	if !q.s.full() {
+		return false
+	}
+	q.evict()
 	return may && q.s.full()
+}
+
+// evict removes keys, in no order, as long as the memory is full, where the
+// policy is one that does.
+func (q *request) evict() {
+	policy := q.s.setting("maxmemory-policy")
+	if policy == "noeviction" {
+		return
+	}
+	q.withKeyspace(func(tx *keyspace.Tx) {
+		place := request{s: q.s, c: q.c, sess: q.s.keyspace.NewSession()}
+		for _, st := range tx.Stats() {
+			tx.Select(place.sess, st.DB)
+			for _, key := range place.ask(tx, "keys", []byte("*")).Elems {
+				if !q.s.full() {
+					return
+				}
+				if strings.HasPrefix(policy, "volatile") && place.ask(tx, "pttl", key.Text).Int < 0 {
+					continue
+				}
+				q.s.notify.event(q.s, 'e', "evicted", st.DB, string(key.Text))
+				place.ask(tx, "del", key.Text)
+			}
+		}
+	})
 }

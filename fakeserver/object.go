@@ -126,6 +126,20 @@ func (q *request) encoding(tx *keyspace.Tx, key []byte, kind string) string {
 	}
 }
 
+// memoryStats is MEMORY STATS with the figures that mean something here: the
+// memory of the whole process, and the number of keys.
+func (q *request) memoryStats() {
+	keys := 0
+	for _, st := range q.keyspaceStats() {
+		keys += st.Keys
+	}
+	q.mapHeader(2)
+	q.bulk("total.allocated")
+	q.integer(usedMemory())
+	q.bulk("keys.count")
+	q.integer(int64(keys))
+}
+
 // cmdMemory is MEMORY: sizes are the data engine's own, not those of Redis.
 func cmdMemory(q *request) {
 	switch {
@@ -155,7 +169,7 @@ func cmdMemory(q *request) {
 	case q.is("malloc-stats", 2, 2):
 		q.text("Stats not supported for the current allocator")
 	case q.is("stats", 2, 2):
-		q.err("ERR entracache does not emulate the command 'memory|stats'")
+		q.memoryStats()
 	default:
 		q.unknownSubcommand()
 	}

@@ -2,7 +2,6 @@ package fakeserver
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -281,10 +280,7 @@ func cmdSPublish(q *request) { q.publish(q.s.hub.publishShard) }
 func (q *request) publish(to func(channel string, payload []byte) int) {
 	channel, payload := string(q.args[1]), q.args[2]
 	if q.tx == nil {
-		// Go hands over connections that became readable together the last one
-		// first. Let an UNSUBSCRIBE that came before this go before it, as in a
-		// server with one thread.
-		runtime.Gosched()
+		q.s.hub.settle(q.c, channel)
 	}
 	if q.c.subscriptions() == 0 {
 		q.integer(int64(to(channel, payload)))

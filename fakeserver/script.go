@@ -134,7 +134,7 @@ func cmdEval(q *request) {
 	keys, argv := q.args[3:3+n], q.args[3+n:]
 	q.withKeyspace(func(tx *keyspace.Tx) {
 		run := luaRun{q: q, tx: tx, sha: sha, readonly: sc.noWrites || strings.HasSuffix(q.cmd.Name, "_ro")}
-		run.run(sc.proto, keys, argv)
+		q.s.tracker.together(func() { run.run(sc.proto, keys, argv) })
 	})
 }
 

@@ -21,6 +21,15 @@ type tracker struct {
 	mu        sync.Mutex
 	readers   map[string]map[*connection]struct{} // by key; told once
 	broadcast map[*connection]struct{}
+	// held are, while a transaction or script runs, the changes that are
+	// broadcast at its end, in one message.
+	holding bool
+	held    []heldChange
+}
+
+type heldChange struct {
+	by  *connection
+	key string
 }
 
 // tracking is one connection's side of it, guarded by the tracker's mu.
@@ -119,25 +128,60 @@ func (t *tracker) changed(by *connection, keys []string) {
 			}
 		}
 	}
-	for c := range t.broadcast {
-		if c.tracking.noLoop && c == by {
-			continue
-		}
-		var matching []string
-		for _, key := range keys {
-			if c.tracking.matches(key) && !slices.Contains(matching, key) {
-				matching = append(matching, key)
-			}
-		}
-		slices.Sort(matching)
-		if len(matching) > 0 {
-			t.tell(c, matching)
-		}
+	if len(t.broadcast) == 0 {
+		return
+	}
+	for _, key := range keys {
+		t.held = append(t.held, heldChange{by, key})
+	}
+	if !t.holding {
+		t.broadcastHeld()
 	}
 }
 
-func (st *tracking) matches(key string) bool {
-	return len(st.prefixes) == 0 || slices.ContainsFunc(st.prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+// together makes one broadcast of all the changes that f makes, with the
+// keyspace locked.
+func (t *tracker) together(f func()) {
+	if t.clients.Load() == 0 {
+		f()
+		return
+	}
+	t.mu.Lock()
+	nested := t.holding
+	t.holding = true
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.holding = nested; !nested {
+			t.broadcastHeld()
+		}
+	}()
+	f()
+}
+
+// broadcastHeld tells those who want broadcasts, in a message for each of
+// their prefixes.
+func (t *tracker) broadcastHeld() {
+	held := t.held
+	t.held = nil
+	if len(held) == 0 {
+		return
+	}
+	for c := range t.broadcast {
+		for _, prefix := range c.tracking.prefixes {
+			var keys []string
+			for _, change := range held {
+				if (!c.tracking.noLoop || c != change.by) && strings.HasPrefix(change.key, prefix) && !slices.Contains(keys, change.key) {
+					keys = append(keys, change.key)
+				}
+			}
+			slices.Sort(keys)
+			if len(keys) > 0 {
+				t.tell(c, keys)
+			}
+		}
+	}
 }
 
 // flushed tells everybody that tracks that all keys may have changed.

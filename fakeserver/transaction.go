@@ -91,7 +91,9 @@ func cmdExec(q *request) {
 	}
 	verified := q.verifyQueued(t)
 	run := func() {
-		q.s.keyspace.Atomically(func(tx *keyspace.Tx) { q.exec(tx, t, verified) })
+		q.s.keyspace.Atomically(func(tx *keyspace.Tx) {
+			q.s.tracker.together(func() { q.exec(tx, t, verified) })
+		})
 	}
 	if t.speaksToItself(q.c.subscriptions() > 0) {
 		q.inOrder(func(*subscriber) { run() })

@@ -26,6 +26,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -42,14 +43,13 @@ import (
 // startTimeout bounds the start of redis-server.
 const startTimeout = 10 * time.Second
 
-// ballast makes the garbage collector run when there are some tens of MiB of
-// garbage instead of four. It is never touched, so it takes no memory. A
-// program that serves little but the cache should have one, too: with a small
-// heap collecting takes a quarter of the time under full load.
-var ballast []byte
-
 func main() {
-	ballast = make([]byte, 32<<20)
+	// ballast makes the garbage collector run when there are some tens of MiB of
+	// garbage instead of four. It is never touched, so it takes no memory. A
+	// program that serves little but the cache should have one, too: with a small
+	// heap collecting takes a quarter of the time under full load.
+	ballast := make([]byte, 32<<20)
+	defer runtime.KeepAlive(ballast)
 	rounds := flag.Int("rounds", 5, "how often each server is measured")
 	requests := flag.Int("n", 1_000_000, "requests of one pipelined measurement; one without a pipeline makes a tenth")
 	keys := flag.Int("r", 0, "spread the load over this many keys (redis-benchmark -r); 0 means one key")

@@ -23,7 +23,7 @@ type fixture struct {
 	s     *Session
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	clock := clockwork.NewFakeClock()
 	e, err := New(clock)

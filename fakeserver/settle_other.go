@@ -1,0 +1,5 @@
+//go:build !unix
+
+package fakeserver
+
+func peek(uintptr) bool { return false }
