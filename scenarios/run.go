@@ -211,7 +211,8 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 			r.Artefact = run.Artefact(subject.Name, s.ID)
 		}
 	}
-	if err := w.close(); err != nil && !r.Status.Broken() && r.Status != report.Fail && r.Status != report.XFail {
+	// What is wrong already, known or not, is not made worse by a client that cannot be closed any more.
+	if err := w.close(); err != nil && r.Status == report.Pass {
 		r.Status, r.Reason = blame(err), "closing the scenario: "+err.Error()
 	}
 	return r
