@@ -16,6 +16,17 @@ Feature: Access keys are disabled
     And within 10 minutes "PING" succeeds
     And no sign-in was refused
 
+  @id:keys.changed-twice @must @req:ENT-KEYS-3
+  Scenario: Access keys are disabled and enabled again
+    Given the client has opened a connection
+    When access keys are disabled
+    Then within 10 minutes "PING" succeeds
+    When the client has opened a connection
+    And access keys are enabled
+    Then every connection of the client was closed because access keys changed
+    And within 10 minutes "PING" succeeds
+    And no sign-in was refused
+
   @id:keys.key-works-before @must @req:ENT-KEYS-2 @needs:credential:access-key
   Scenario: An access key works while keys are enabled
     Given the application uses the primary access key

@@ -64,16 +64,8 @@ func (w *World) anUntrustedCertificate() error {
 	return nil
 }
 
-// policies are the built-in access policies by the names that the portal shows.
-var policies = []fakeserver.Policy{fakeserver.DataOwner, fakeserver.DataContributor, fakeserver.DataReader}
-
-func policyByName(name string) (fakeserver.Policy, error) {
-	for _, p := range policies {
-		if p.Name == name {
-			return p, nil
-		}
-	}
-	return fakeserver.Policy{}, fmt.Errorf("unknown access policy %q: expected Data Owner, Data Contributor or Data Reader", name)
+func (w *World) aCustomPolicy(name, permissions string) error {
+	return w.cache.AddPolicy(fakeserver.Policy{Name: name, Permissions: permissions})
 }
 
 func (w *World) aServicePrincipal(policy string) error {
@@ -92,13 +84,7 @@ func (w *World) aForeignServicePrincipal(policy string) error {
 	return w.assigned(policy)
 }
 
-func (w *World) assigned(policy string) error {
-	p, err := policyByName(policy)
-	if err != nil {
-		return err
-	}
-	return w.cache.Assign(w.app.ObjectID, p)
-}
+func (w *World) assigned(policy string) error { return w.cache.AssignPolicy(w.app.ObjectID, policy) }
 
 func (w *World) tokensLive(minutes int) error {
 	w.entra.SetTokenLifetime(w.wall(minutes))

@@ -24,18 +24,19 @@ const (
 
 // placeholders are the varying words of a step's form.
 var placeholders = map[string]string{
-	"<policy>":   `"([^"]+)"`,
-	"<command>":  `"([^"]+)"`,
-	"<text>":     `"([^"]*)"`,
-	"<channel>":  `"([^"]+)"`,
-	"<message>":  `"([^"]+)"`,
-	"<key>":      `"([^"]+)"`,
-	"<scope>":    `"([^"]+)"`,
-	"<n>":        `(\d+)`,
-	"<minutes>":  `(\d+)`,
-	"<status>":   `(\d{3})`,
-	"<protocol>": `(RESP2|RESP3)`,
-	"<s>":        `s?`,
+	"<policy>":      `"([^"]+)"`,
+	"<command>":     `"([^"]+)"`,
+	"<text>":        `"([^"]*)"`,
+	"<permissions>": `"([^"]+)"`,
+	"<channel>":     `"([^"]+)"`,
+	"<message>":     `"([^"]+)"`,
+	"<key>":         `"([^"]+)"`,
+	"<scope>":       `"([^"]+)"`,
+	"<n>":           `(\d+)`,
+	"<minutes>":     `(\d+)`,
+	"<status>":      `(\d{3})`,
+	"<protocol>":    `(RESP2|RESP3)`,
+	"<s>":           `s?`,
 }
 
 var placeholder = regexp.MustCompile(`<[a-z]+>`)
@@ -77,6 +78,7 @@ var vocabulary = []StepDefinition{
 	step(given, `a service principal with the access policy <policy>`, func(w *World) any { return w.aServicePrincipal }),
 	step(given, `a service principal without an access policy`, func(w *World) any { return w.anUnassignedServicePrincipal }),
 	step(given, `a service principal of another tenant with the access policy <policy>`, func(w *World) any { return w.aForeignServicePrincipal }),
+	step(given, `a custom access policy <policy> with the permissions <permissions>`, func(w *World) any { return w.aCustomPolicy }),
 	step(given, `tokens that live for <minutes> minutes`, func(w *World) any { return w.tokensLive }),
 	step(given, `tokens made for another audience`, func(w *World) any { return w.tokensForAnotherAudience }),
 	step(given, `tokens that have expired already`, func(w *World) any { return w.tokensExpired }),
@@ -103,6 +105,8 @@ var vocabulary = []StepDefinition{
 	step(when, `<message> is published on <channel>`, func(w *World) any { return w.published }),
 	step(when, `the cache reboots`, func(w *World) any { return w.cacheReboots }),
 	step(when, `access keys are disabled`, func(w *World) any { return w.accessKeysDisabled }),
+	step(when, `access keys are enabled`, func(w *World) any { return w.accessKeysEnabled }),
+	step(when, `the access policy of the service principal is removed`, func(w *World) any { return w.unassigned }),
 	step(when, `the service principal is assigned the access policy <policy>`, func(w *World) any { return w.assigned }),
 	step(when, `the issuer answers the next token request with HTTP status <status>`, func(w *World) any { return w.issuerFailsOnce }),
 	step(given, `the issuer takes <minutes> minutes to answer from now on`, func(w *World) any { return w.issuerIsSlow }),

@@ -50,6 +50,10 @@ func (w *World) cacheReboots() error { return w.cache.Reboot() }
 
 func (w *World) accessKeysDisabled() error { return w.cache.DisableAccessKeys() }
 
+func (w *World) accessKeysEnabled() error { return w.cache.EnableAccessKeys() }
+
+func (w *World) unassigned() error { return w.cache.Unassign(w.app.ObjectID) }
+
 func (w *World) issuerFailsOnce(status int) error {
 	w.entra.Fail(fakeentra.Fault{Endpoint: fakeentra.EndpointToken, Status: status, Times: 1})
 	return nil

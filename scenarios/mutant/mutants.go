@@ -71,9 +71,9 @@ func Mutants() []Mutant {
 		{GivesUpAfterOneFailure, "the first failed token request ends the renewal",
 			[]string{"outage.one-error", "outage.recovers"}, "refresh.again-and-again"},
 		{GivesUpWhenRefused, "after one WRONGPASS the client never tries again",
-			[]string{"refused.comes-in-later"}, "refused.unassigned"},
+			[]string{"refused.comes-in-later", "policy.removed"}, "refused.unassigned"},
 		{NeverReconnects, "a closed connection stays closed",
-			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back"}, "refresh.same-connection"},
+			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back", "keys.changed-twice", "policy.removed"}, "refresh.same-connection"},
 		{NeverResubscribes, "the subscriber reconnects without subscribing again",
 			[]string{"pubsub.resp2-comes-back"}, "pubsub.resp3-survives"},
 		{DropsMessages, "messages do not reach the application",
@@ -93,7 +93,7 @@ func Mutants() []Mutant {
 		{AlwaysRESP2, "the protocol option is ignored", []string{"signin.resp3"}, "signin.resp2"},
 		{AlwaysRESP3, "the protocol option is ignored", []string{"signin.resp2"}, "signin.resp3"},
 		{IgnoresCommandErrors, "an error reply is handed out as a success",
-			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command"}, "policy.reader-reads"},
+			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 		{IgnoresSignInErrors, "a refused sign-in is not noticed and replies are made up",
 			[]string{"refused.wrong-audience", "refused.foreign-tenant", "refused.unassigned", "refused.expired-token", "refused.client-id", "refused.once-per-connection", "refused.comes-in-later", "keys.key-refused-after"}, "signin.object-id"},
 		{PretendsToBeConnected, "commands are queued and answered while there is no connection",
@@ -109,6 +109,6 @@ func Mutants() []Mutant {
 		{DiesWhenClosedEarly, "a token that arrives after the client was closed is an error that nobody catches",
 			[]string{"close.during-renewal"}, "refresh.same-connection"},
 		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
-			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command"}, "policy.reader-reads"},
+			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 	}
 }
