@@ -21,6 +21,7 @@ import (
 // belong to the goroutine that runs its commands.
 type connection struct {
 	s      *Server
+	node   *node
 	id     int64
 	remote string
 	local  string // the address of ours that it came to
@@ -79,11 +80,13 @@ func (s *status) update(f func(*status)) {
 	f(s)
 }
 
-// newConnection registers an accepted socket; nil means that the server is
-// closing.
-func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config) *connection {
-	c := &connection{
+// newConnection registers an accepted socket with a node. No connection means
+// that the node is down, until upAgain is closed, or, without that, that the
+// server is closing.
+func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config, n *node) (c *connection, upAgain <-chan struct{}) {
+	c = &connection{
 		s:       s,
+		node:    n,
 		remote:  socket.RemoteAddr().String(),
 		local:   socket.LocalAddr().String(),
 		plain:   tlsConfig == nil,
@@ -107,13 +110,16 @@ func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config) *connecti
 	s.connsMu.Lock()
 	defer s.connsMu.Unlock()
 	if s.closing {
-		return nil
+		return nil, nil
+	}
+	if n.upAgain != nil {
+		return nil, n.upAgain
 	}
 	s.lastConn++
 	c.id = s.lastConn
 	s.conns[c.id] = c
 	s.wg.Add(1) // until closed
-	return c
+	return c, nil
 }
 
 // accepted is redcon's callback for a new connection.

@@ -32,6 +32,8 @@ const (
 	EventPolicyDefined      EventKind = "policy-defined"   // AddPolicy and UpdatePolicy
 	EventPolicyUndefined    EventKind = "policy-undefined" // RemovePolicy
 	EventRebooted           EventKind = "rebooted"
+	EventNodeDown           EventKind = "node-down" // nodes accept no connection; Detail names them and tells for how long
+	EventNodeUp             EventKind = "node-up"   // Node accepts connections again
 )
 
 // Outcome of a hello, auth or command event.
@@ -105,6 +107,7 @@ type Event struct {
 	Time       time.Time
 	Kind       EventKind
 	Conn       int64  // number of the connection, 0 for the whole server
+	Node       string // name of the node, where the event is about one
 	TLSVersion string // "TLS 1.3"; empty on the plain port
 	Command    string // lower case; with its subcommand as in "client|setname" where it has one
 	User       string // as whom; for auth events, the user name that was tried

@@ -16,7 +16,7 @@ import (
 // guard. Nothing here waits for a client: the handshake happens at the first
 // read, in the connection's own goroutine.
 type listener struct {
-	net.Listener
+	*port
 	s   *Server
 	tls *tls.Config // nil on the plain port
 }
@@ -30,10 +30,14 @@ type guarded struct {
 func (l *listener) Accept() (net.Conn, error) {
 	wait := 5 * time.Millisecond
 	for {
-		socket, err := l.Listener.Accept()
+		ln := l.listener()
+		if ln == nil {
+			return nil, net.ErrClosed
+		}
+		socket, err := ln.Accept()
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
-				return nil, err
+				continue // the port was shut
 			}
 			// Out of file descriptors, most likely. redcon would try again
 			// without a pause.
@@ -44,11 +48,42 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 		wait = 5 * time.Millisecond
-		if c := l.s.newConnection(socket, l.tls); c != nil {
+		if c := l.admit(socket); c != nil {
 			return guarded{c.guard, c}, nil
 		}
-		_ = socket.Close() // the server is closing
 	}
+}
+
+// admit makes a connection of an accepted socket. While the node is down the
+// socket is turned away, or waits, and nobody else is accepted: everybody who
+// comes to this port is led to the same node.
+func (l *listener) admit(socket net.Conn) *connection {
+	for {
+		c, upAgain := l.s.newConnection(socket, l.tls, l.lead())
+		switch {
+		case c != nil:
+			return c
+		case upAgain == nil: // the server is closing
+			_ = socket.Close()
+			return nil
+		case l.s.opts.outage != OutageSilent:
+			turnAway(socket)
+			return nil
+		}
+		select {
+		case <-upAgain:
+		case <-l.s.ctx.Done():
+		}
+	}
+}
+
+// Addr is the port's address.
+func (l *listener) Addr() net.Addr { return l.addr }
+
+// Close is redcon's; the port is closed by the server.
+func (l *listener) Close() error {
+	l.close()
+	return nil
 }
 
 func (l *listener) pause(d time.Duration) bool {

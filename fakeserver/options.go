@@ -47,6 +47,7 @@ type options struct {
 	commandEvents        bool
 	handshakeTimeout     time.Duration
 	subscriberQueueBytes int
+	outage               Outage
 }
 
 func defaultOptions() options {
@@ -57,6 +58,7 @@ func defaultOptions() options {
 		profile:              ProfileAzureCache60,
 		handshakeTimeout:     10 * time.Second,
 		subscriberQueueBytes: 32 << 20,
+		outage:               OutageRefused,
 	}
 }
 

@@ -57,7 +57,9 @@ type Server struct {
 	wg     sync.WaitGroup // every goroutine of ours and every connection
 	close  func() error
 
-	tlsListener, plainListener net.Listener
+	nodes              []*node
+	ports              []*port
+	tlsPort, plainPort *port // plainPort is nil without WithPlainAddr
 
 	// fullAccess is what an access key gives; noAccess is for a removed
 	// assignment whose connections are kept.
@@ -154,8 +156,10 @@ func start(opts []Option) (*Server, error) {
 	s.handlers = s.commandHandlers()
 	s.observe()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if s.tlsListener, err = s.listen(o.addr, tlsConfig); err == nil && o.plainAddr != "" {
-		s.plainListener, err = s.listen(o.plainAddr, nil)
+	s.nodes = []*node{{s: s, name: "node-0"}}
+	endpoint := func() *node { return s.nodes[0] }
+	if s.tlsPort, err = s.listen(o.addr, tlsConfig, endpoint); err == nil && o.plainAddr != "" {
+		s.plainPort, err = s.listen(o.plainAddr, nil, endpoint)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -189,17 +193,18 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 }
 
 // listen opens a port and serves it; tlsConfig nil means without TLS.
-func (s *Server) listen(addr string, tlsConfig *tls.Config) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
+func (s *Server) listen(addr string, tlsConfig *tls.Config, lead func() *node) (*port, error) {
+	p, err := s.openPort(addr, lead)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+		return nil, err
 	}
+	s.ports = append(s.ports, p)
 	rs := redcon.NewServerNetwork("tcp", addr, s.handle, s.accepted, s.closed)
 	s.wg.Go(func() {
 		// Serve returns when the listener is closed, and only then.
-		_ = rs.Serve(&listener{Listener: ln, s: s, tls: tlsConfig})
+		_ = rs.Serve(&listener{port: p, s: s, tls: tlsConfig})
 	})
-	return ln, nil
+	return p, nil
 }
 
 // Close closes the listeners and every connection, and waits until all
@@ -210,11 +215,10 @@ func (s *Server) shutdown() error {
 	s.cancel()
 	s.connsMu.Lock()
 	s.closing = true
+	s.stopOutages()
 	s.connsMu.Unlock()
-	for _, ln := range []net.Listener{s.tlsListener, s.plainListener} {
-		if ln != nil {
-			_ = ln.Close()
-		}
+	for _, p := range s.ports {
+		p.close()
 	}
 	s.cutAll(ReasonServerClosed)
 	ended := make(chan struct{})
@@ -231,7 +235,7 @@ func (s *Server) shutdown() error {
 }
 
 // Addr is the TLS listener's address, "127.0.0.1:PORT".
-func (s *Server) Addr() string { return s.tlsListener.Addr().String() }
+func (s *Server) Addr() string { return s.tlsPort.addr.String() }
 
 // Host is the host part of Addr.
 func (s *Server) Host() string {
@@ -240,14 +244,14 @@ func (s *Server) Host() string {
 }
 
 // Port is the TLS port.
-func (s *Server) Port() int { return s.tlsListener.Addr().(*net.TCPAddr).Port }
+func (s *Server) Port() int { return s.tlsPort.addr.Port }
 
 // PlainAddr is the plain listener's address, empty if there is none.
 func (s *Server) PlainAddr() string {
-	if s.plainListener == nil {
+	if s.plainPort == nil {
 		return ""
 	}
-	return s.plainListener.Addr().String()
+	return s.plainPort.addr.String()
 }
 
 // CAPEM is the certificate that clients are to trust, in PEM.
@@ -274,12 +278,4 @@ func RunT(t Tester, opts ...Option) *Server {
 		}
 	})
 	return s
-}
-
-// Reboot closes every connection, as a reboot of all nodes does; new ones are
-// accepted at once. The data is kept.
-func (s *Server) Reboot() error {
-	s.record(Event{Kind: EventRebooted, Detail: "all nodes were rebooted"})
-	s.cutAll(ReasonRebooted)
-	return nil
 }
