@@ -256,9 +256,9 @@ func (x *exchange) readQuery() bool {
 		x.form.values = x.r.URL.Query()
 		x.form.clientID = x.param("client_id")
 	}
-	x.record.ClientID = redact(x.form.clientID)
-	x.record.Scope = redact(x.param("scope"))
-	x.record.Resource = redact(x.param("resource"))
+	if x.route.endpoint == EndpointAuthorize {
+		x.recordWhatFor()
+	}
 	x.details.client, x.details.scope = x.form.clientID, x.param("scope")
 	return true
 }

@@ -58,6 +58,7 @@ const (
 	codeBadSecret          = 7000215
 	codeMissingCredential  = 7000218
 	codeExpiredSecret      = 7000222
+	codeDuplicate          = 9000411
 	codeNotOverCommon      = 9001023
 	codeMalformedRequest   = 9002313
 
@@ -140,6 +141,8 @@ type details struct {
 //	7000215  Azure/sap-automation#418 (401)
 //	7000218  list of error codes
 //	7000222  liprec/vsts-release-aas#119 (401)
+//	9000411  Azure/azure-sdk-for-java#31733 (the token endpoint),
+//	         AzureAD/microsoft-authentication-library-for-android#688 (the authorize endpoint)
 //	9001023  list of error codes
 //	9002313  TheNetworg/oauth2-azure#114
 //
@@ -160,6 +163,7 @@ var refusals = map[int]refusal{
 	codeBadSecret:         {status: http.StatusUnauthorized, kind: "invalid_client", text: "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{client}'."},
 	codeMissingCredential: {status: http.StatusUnauthorized, kind: "invalid_client", text: "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."},
 	codeMalformedRequest:  {status: http.StatusBadRequest, kind: "invalid_request", text: "Invalid request. Request is malformed or invalid."},
+	codeDuplicate:         {status: http.StatusBadRequest, kind: "invalid_request", text: "The request is not properly formatted. The parameter '{parameter}' is duplicated."},
 
 	// Further client credentials.
 	codeExpiredSecret:      {status: http.StatusUnauthorized, kind: "invalid_client", text: "The provided client secret keys for app '{client}' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds."},

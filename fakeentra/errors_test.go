@@ -75,10 +75,12 @@ func TestErrorsAreEntrasToTheByte(t *testing.T) {
 			"The resource principal named https://nobody.example was not found in the tenant named "+s.TenantID()+". This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.")},
 		"unknown resource, v1.0": {v1, tokenForm(app, "scope", "", "resource", "https://nobody.example"), 400, wantError("invalid_resource", "500011",
 			"The resource principal named https://nobody.example was not found in the tenant named "+s.TenantID()+". This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.")},
-		"no grant_type":    {v2, tokenForm(app, "grant_type", ""), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'grant_type'.")},
-		"no client_id":     {v2, tokenForm(app, "client_id", ""), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'client_id'.")},
-		"no scope":         {v2, tokenForm(app, "scope", ""), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'scope'.")},
-		"no resource":      {v1, tokenForm(app), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'resource'.")},
+		"no grant_type": {v2, tokenForm(app, "grant_type", ""), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'grant_type'.")},
+		"no client_id":  {v2, tokenForm(app, "client_id", ""), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'client_id'.")},
+		"no scope":      {v2, tokenForm(app, "scope", ""), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'scope'.")},
+		"no resource":   {v1, tokenForm(app), 400, wantError("invalid_request", "900144", "The request body must contain the following parameter: 'resource'.")},
+		"duplicate": {v2, url.Values{"scope": {fakeentra.RedisScope, fakeentra.RedisScope}, "grant_type": {"x", "y"}}, 400, wantError("invalid_request", "9000411",
+			"The request is not properly formatted. The parameter 'grant_type' is duplicated.")},
 		"unsupported flow": {v2, tokenForm(app, "grant_type", "implicit"), 400, wantError("unsupported_grant_type", "70003", "The app requested an unsupported grant type 'implicit'.")},
 	}
 	for name, tt := range tests {
@@ -98,6 +100,24 @@ func TestErrorsAreEntrasToTheByte(t *testing.T) {
 			assert.Nil(t, logged.Token)
 		})
 	}
+}
+
+// A parameter may be in the query and in the body, as client-request-id of MSAL for
+// Node is; only the body of a token request is read.
+func TestDuplicateParameters(t *testing.T) {
+	s := fakeentra.RunT(t)
+	app := s.RegisterApp("orders", fakeentra.WithRedirectURIs(redirectURI))
+	s.RegisterUser("Ada")
+	client := browser(t, s)
+	query := authorizeQuery(app)
+	query.Add("login_hint", "a@b.example")
+	query.Add("login_hint", "c@d.example")
+	a := get(t, client, s.Authority()+"/oauth2/v2.0/authorize?"+query.Encode())
+	assert.Equal(t, []any{9000411.0}, a.decode(t)["error_codes"])
+	a = post(t, client, s.Authority()+"/oauth2/v2.0/devicecode", url.Values{"client_id": {app.ClientID, app.ClientID}, "scope": {fakeentra.RedisScope}})
+	assert.Equal(t, []any{9000411.0}, a.decode(t)["error_codes"])
+	a = post(t, client, tokenURL(s)+"?client-request-id="+correlationID+"&scope=x", tokenForm(app, "client-request-id", correlationID))
+	assert.Equal(t, http.StatusOK, a.status, a.body)
 }
 
 func TestDiscoveryOfAnUnknownTenantIsRefused(t *testing.T) {

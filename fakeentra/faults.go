@@ -203,7 +203,7 @@ func (x *exchange) suffer(h *FaultHandle) bool {
 		return true
 	case FaultHang:
 		x.record.Outcome = OutcomeFault
-		x.server.log.add(x.record)
+		x.log()
 		x.untilGone(h)
 		panic(http.ErrAbortHandler)
 	case FaultReset:
@@ -249,7 +249,7 @@ func (x *exchange) abandon() {
 		x.cutOff()
 	}
 	x.record.Outcome = OutcomeFault
-	x.server.log.add(x.record)
+	x.log()
 	panic(http.ErrAbortHandler)
 }
 
@@ -257,7 +257,7 @@ func (x *exchange) abandon() {
 // in whatever way it has.
 func (x *exchange) reset() {
 	x.record.Outcome = OutcomeFault
-	x.server.log.add(x.record)
+	x.log()
 	if c, ok := x.r.Context().Value(connectionKey{}).(net.Conn); ok {
 		reset(c)
 	}

@@ -30,7 +30,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, to route) {
 		r:       r,
 		route:   to,
 		details: details{tenant: to.tenant, method: r.Method},
-		record:  Request{Endpoint: to.endpoint, Path: redact(r.URL.Path), TenantID: redact(to.tenant), Source: to.source},
+		record:  Request{Endpoint: to.endpoint, Path: r.URL.Path, TenantID: to.tenant, Source: to.source},
 	}
 	if s.outage.Load() {
 		x.cutOff()
@@ -42,6 +42,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, to route) {
 		return
 	}
 	if fault, ok := s.faults.take(&x.record); ok && !x.suffer(fault) {
+		return
+	}
+	if name := x.duplicate(); name != "" {
+		x.details.parameter = name
+		x.refuse(codeDuplicate)
 		return
 	}
 	switch to.endpoint {
@@ -78,6 +83,22 @@ func (x *exchange) read() bool {
 		return x.readQuery()
 	}
 	return true
+}
+
+// duplicate names a parameter that came more than once, where Entra refuses that:
+// not on this issuer's own page. That it does so for a parameter that it does not
+// know has no source.
+func (x *exchange) duplicate() string {
+	if x.route.endpoint == EndpointDevicePage {
+		return ""
+	}
+	first := ""
+	for name, values := range x.form.values {
+		if len(values) > 1 && (first == "" || name < first) {
+			first = name
+		}
+	}
+	return first
 }
 
 // route is what a path means.
@@ -186,7 +207,7 @@ func (x *exchange) send(status int, outcome Outcome, contentType string, body []
 		x.record.Token = nil // nobody gets it
 	}
 	x.record.Status, x.record.Outcome = status, outcome
-	x.server.log.add(x.record)
+	x.log()
 
 	h := x.w.Header()
 	h.Set("Content-Type", contentType)
@@ -239,13 +260,13 @@ func (x *exchange) correlationID() string {
 // cutOff ends the exchange without an answer.
 func (x *exchange) cutOff() {
 	x.record.Outcome, x.record.Token, x.record.Error = OutcomeOutage, nil, ""
-	x.server.log.add(x.record)
+	x.log()
 	panic(http.ErrAbortHandler)
 }
 
 func (x *exchange) notFound() {
 	x.record.Status, x.record.Outcome = http.StatusNotFound, OutcomeRefused
-	x.server.log.add(x.record)
+	x.log()
 	if x.route.expected != "" {
 		http.Error(x.w, "fakeentra: expected "+x.route.expected, http.StatusNotFound)
 		return

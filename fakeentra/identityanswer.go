@@ -120,7 +120,7 @@ func (x *exchange) refuseIdentity(problem identityProblem) {
 	}
 	text := refusal{text: r.text}.describe(x.details)
 	// There is no AADSTS code to log; what says most in this source's form is.
-	x.record.Error = redact(r.code, x.asked.secret)
+	x.record.Error = r.code
 	if x.record.Error == "" {
 		x.record.Error = text
 	}

@@ -141,8 +141,7 @@ func (x *exchange) readIdentityRequest() bool {
 		a.secret, _ = strings.CutPrefix(x.r.Header.Get("Authorization"), "Basic ")
 	}
 
-	x.record.Resource = redact(a.resource, a.secret)
-	x.record.ClientID = redact(a.clientID, a.secret)
+	x.record.Resource, x.record.ClientID = a.resource, a.clientID
 	if a.identity, a.problem = x.server.identityFor(x.route.source, a); a.identity != nil {
 		x.record.ClientID, x.record.TenantID = a.identity.ClientID, a.identity.TenantID
 	}

@@ -116,7 +116,7 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		s.refuseProxying(w, r, "a tunnel to "+r.Host)
 		return
 	}
-	s.log.add(Request{Endpoint: EndpointProxy, Path: redact(r.Host), Outcome: OutcomeOK, Status: http.StatusOK})
+	s.log.add(Request{Endpoint: EndpointProxy, Path: r.Host, Outcome: OutcomeOK, Status: http.StatusOK})
 	hijacker, ok := w.(http.Hijacker)
 	if !ok { // HTTP/2, which this front does not speak
 		panic(http.ErrAbortHandler)
@@ -131,11 +131,11 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) refuseProxying(w http.ResponseWriter, r *http.Request, what string) {
-	s.log.add(Request{Endpoint: EndpointProxy, Path: redact(r.Host), Outcome: OutcomeRefused, Status: http.StatusForbidden})
+	s.log.add(Request{Endpoint: EndpointProxy, Path: r.Host, Outcome: OutcomeRefused, Status: http.StatusForbidden})
 	http.Error(w, fmt.Sprintf("fakeentra: this proxy leads to the fake issuer only and passes nothing on. "+
 		"Expected a tunnel to port 443 of one of %s or of a name under %s, or a request for http://%s; got %s. "+
 		"Put hosts that are to be reached without the proxy into NO_PROXY.",
-		strings.Join(cloudHosts, ", "), strings.TrimPrefix(regionalSuffix, "."), imdsHost, strconv.Quote(redact(what))), http.StatusForbidden)
+		strings.Join(cloudHosts, ", "), strings.TrimPrefix(regionalSuffix, "."), imdsHost, strconv.Quote(clip(what))), http.StatusForbidden)
 }
 
 // tunnels is a listener whose connections are handed to it.

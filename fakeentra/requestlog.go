@@ -3,6 +3,7 @@ package fakeentra
 import (
 	"cmp"
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -74,8 +75,8 @@ const (
 	OutcomeOutage Outcome = "outage"
 )
 
-// Request is one entry of the request log. Secrets, assertions and tokens are
-// never in it; a field in which a client sent its credential by mistake shows
+// Request is one entry of the request log. Secrets, passwords, assertions, codes and
+// tokens are never in it; a field in which a client sent one by mistake shows
 // "[redacted]" in its place.
 type Request struct {
 	// Seq counts the log's entries from 1.
@@ -143,6 +144,9 @@ func newRequestLog(clock clockwork.Clock, limit int) *requestLog {
 }
 
 func (l *requestLog) add(r Request) {
+	for _, field := range r.texts() {
+		*field = clip(*field)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
@@ -214,16 +218,65 @@ func (s *Server) WaitRequest(ctx context.Context, match func(Request) bool) (Req
 	}
 }
 
-// redact takes the credentials that came with a request out of what is about to
-// be logged, and bounds its length.
-func redact(s string, credentials ...string) string {
-	for _, c := range credentials {
-		if len(c) >= minCredential {
-			s = strings.ReplaceAll(s, c, redacted)
-		} else if c != "" && c == s {
+// log adds the exchange to the request log. What a client sent as its credential is
+// taken out of every field. Unless all went well, when everything that is noted is
+// something that was looked for and found, so is whatever else is a credential: a
+// client may have taken one field for another, or sent somebody else's.
+func (x *exchange) log() {
+	secrets := append(x.form.credentials(), x.asked.secret)
+	var known *regexp.Regexp
+	if x.record.Outcome != OutcomeOK || x.route.endpoint == EndpointUserRealm { // whose path is the client's
+		secrets, known = append(secrets, x.server.secrets()...), credentialForms
+	}
+	// The longest first, of which another may be a part.
+	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, field := range x.record.texts() {
+		*field = redact(*field, secrets)
+		if known != nil {
+			*field = known.ReplaceAllLiteralString(*field, redacted)
+		}
+	}
+	x.server.log.add(x.record)
+}
+
+// credentialForms are the forms of what this issuer gives out or is signed in with:
+// JWTs, its own codes and refresh tokens, and every secret that it has made up.
+var credentialForms = regexp.MustCompile(secretPrefix + `[\w-]+|eyJ[\w-]{8,}(\.[\w=-]*)+|1\.A[\w-]{40,}`)
+
+// secrets are all secrets and passwords that somebody has.
+func (s *Server) secrets() []string {
+	secrets := []string{s.cfg.identityHeader}
+	for _, t := range s.directory.all() {
+		for _, app := range t.Apps() {
+			for _, secret := range app.Secrets() {
+				secrets = append(secrets, secret.Value)
+			}
+		}
+		for _, u := range t.Users() {
+			secrets = append(secrets, u.Password)
+		}
+	}
+	return secrets
+}
+
+// texts are the fields that have something of the client's in them.
+func (r *Request) texts() []*string {
+	return []*string{&r.Path, &r.TenantID, &r.ClientID, &r.GrantType, &r.Scope, &r.Resource, &r.Error}
+}
+
+func redact(s string, secrets []string) string {
+	for _, secret := range secrets {
+		if len(secret) >= minCredential {
+			s = strings.ReplaceAll(s, secret, redacted)
+		} else if secret != "" && secret == s {
 			s = redacted
 		}
 	}
+	return s
+}
+
+// clip bounds what is kept of a text.
+func clip(s string) string {
 	if len(s) > maxLogged {
 		s = strings.ToValidUTF8(s[:maxLogged], "") + "…"
 	}

@@ -34,9 +34,9 @@ type tokenForm struct {
 
 // credentials are what the log must not show.
 func (f *tokenForm) credentials() []string {
-	secrets := []string{f.clientSecret, f.assertion}
-	for _, name := range []string{"code", "code_verifier", "refresh_token", "password", "device_code", "assertion"} {
-		secrets = append(secrets, f.values.Get(name))
+	secrets := []string{f.clientSecret} // by HTTP Basic, perhaps
+	for _, name := range []string{"client_secret", "client_assertion", "code", "code_verifier", "refresh_token", "password", "device_code", "assertion"} {
+		secrets = append(secrets, f.values[name]...)
 	}
 	return secrets
 }
@@ -69,19 +69,23 @@ func (x *exchange) readForm() bool {
 		}
 	}
 
-	credentials := f.credentials()
-	loggable := func(s string) string { return redact(s, credentials...) }
-	x.record.ClientID = loggable(f.clientID)
-	x.record.GrantType = loggable(f.values.Get("grant_type"))
-	x.record.Scope = loggable(f.values.Get("scope"))
-	x.record.Resource = loggable(f.values.Get("resource"))
-	x.record.Path = loggable(x.r.URL.Path)
-	x.record.TenantID = loggable(x.route.tenant)
-
+	x.record.GrantType = f.values.Get("grant_type")
+	x.recordWhatFor()
 	x.details.client = f.clientID
 	x.details.grant = f.values.Get("grant_type")
 	x.details.scope = f.values.Get("scope")
 	return true
+}
+
+// recordWhatFor notes who wants a token for what. The parameter of the other
+// version's endpoints means nothing, is not looked at, and so is not noted.
+func (x *exchange) recordWhatFor() {
+	x.record.ClientID = x.form.clientID
+	if x.route.v2 {
+		x.record.Scope = x.form.values.Get("scope")
+	} else {
+		x.record.Resource = x.form.values.Get("resource")
+	}
 }
 
 func formDecoded(s string) string {

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	answerBound = 60 * time.Second // a library takes a few seconds to give up, and the machine is full of others
+	answerBound = 3 * time.Minute // a library takes a few seconds to give up, and the machine is full of others, such as six JVMs that start
 	endBound    = 10 * time.Second
 )
 
