@@ -35,6 +35,10 @@ const (
 	// DefectTenant: tid is another tenant; iss is right. A token as a whole of
 	// another tenant comes from an application of that tenant: see AddTenant.
 	DefectTenant Defect = "wrong-tenant"
+	// DefectNoTenant: there is no tid.
+	DefectNoTenant Defect = "no-tenant"
+	// DefectObjectID: oid is that of nobody.
+	DefectObjectID Defect = "wrong-object-id"
 	// DefectNoObjectID: there is no oid.
 	DefectNoObjectID Defect = "no-object-id"
 	// DefectAlgNone: alg is none and there is no signature.
@@ -47,6 +51,12 @@ const (
 	DefectWrongKey Defect = "wrong-key"
 	// DefectUnknownKey: signed with an unpublished key under its own kid.
 	DefectUnknownKey Defect = "unknown-key"
+	// DefectNoKeyID: the header says nothing about the key; it is the published one.
+	DefectNoKeyID Defect = "no-key-id"
+	// DefectEmbeddedKey: signed with an unpublished key that the header carries (jwk),
+	// under the published kid, which takes in verifiers that let the token bring its
+	// own key (CVE-2018-0114).
+	DefectEmbeddedKey Defect = "embedded-key"
 	// DefectTooLarge: there are so many groups in it that it is longer than the
 	// 16384 bytes that Redis takes from a client who has not signed in. The service
 	// itself leaves groups out above 200.
@@ -56,14 +66,17 @@ const (
 	// DefectMalformed: the signature is cut off together with its dot, so that it is
 	// no JWT at all.
 	DefectMalformed Defect = "malformed"
+	// DefectPadded: each part has the padding of base64, which a JWT has not (RFC 7515,
+	// section 2). The signature is that of what it signs.
+	DefectPadded Defect = "padded"
 	// DefectTampered: aio, a claim that nobody reads, was changed after signing.
 	DefectTampered Defect = "tampered"
 )
 
 var allDefects = []Defect{
-	DefectExpired, DefectNotYetValid, DefectAudience, DefectIssuer, DefectTenant, DefectNoObjectID,
-	DefectAlgNone, DefectAlgHMAC, DefectWrongKey, DefectUnknownKey, DefectTampered,
-	DefectTooLarge, DefectNoExpiry, DefectMalformed,
+	DefectExpired, DefectNotYetValid, DefectAudience, DefectIssuer, DefectTenant, DefectNoTenant, DefectObjectID, DefectNoObjectID,
+	DefectAlgNone, DefectAlgHMAC, DefectWrongKey, DefectUnknownKey, DefectNoKeyID, DefectEmbeddedKey, DefectTampered,
+	DefectTooLarge, DefectNoExpiry, DefectMalformed, DefectPadded,
 }
 
 const (
@@ -95,7 +108,7 @@ func sign(key *signingKey, claims jwt.MapClaims, defect Defect) (string, error) 
 	var method jwt.SigningMethod = jwt.SigningMethodRS256
 
 	switch defect {
-	case DefectNone, DefectTampered, DefectAlgNone, DefectAlgHMAC, DefectMalformed:
+	case DefectNone, DefectTampered, DefectAlgNone, DefectAlgHMAC, DefectNoKeyID, DefectMalformed, DefectPadded:
 	case DefectExpired:
 		if err := moveIntoThePast(claims); err != nil {
 			return "", err
@@ -111,13 +124,17 @@ func sign(key *signingKey, claims jwt.MapClaims, defect Defect) (string, error) 
 		}
 	case DefectTenant:
 		claims["tid"] = strangerTenant
+	case DefectNoTenant:
+		delete(claims, "tid")
+	case DefectObjectID:
+		claims["oid"] = strangerObjectID
 	case DefectNoObjectID:
 		delete(claims, "oid")
 	case DefectNoExpiry:
 		delete(claims, "exp")
 	case DefectTooLarge:
 		claims["groups"] = tooManyGroups()
-	case DefectWrongKey, DefectUnknownKey:
+	case DefectWrongKey, DefectUnknownKey, DefectEmbeddedKey:
 		var err error
 		if signer, err = strangerKey(); err != nil {
 			return "", err
@@ -146,6 +163,15 @@ func sign(key *signingKey, claims jwt.MapClaims, defect Defect) (string, error) 
 	if claims["ver"] != "2.0" { // "emitted only in v1.0 access tokens" (Entra documentation, "Access token claims reference")
 		token.Header["x5t"] = kid
 	}
+	switch defect {
+	case DefectNoKeyID:
+		delete(token.Header, "kid")
+		delete(token.Header, "x5t")
+	case DefectEmbeddedKey:
+		token.Header["jwk"] = signer.published("")
+	case DefectPadded:
+		return signPadded(token, signer)
+	}
 	compact, err := token.SignedString(secret)
 	if err != nil {
 		return "", fmt.Errorf("sign the token: %w", err)
@@ -157,6 +183,24 @@ func sign(key *signingKey, claims jwt.MapClaims, defect Defect) (string, error) 
 		return compact[:strings.LastIndexByte(compact, '.')], nil
 	}
 	return compact, nil
+}
+
+// signPadded is SignedString with the padding of base64.
+func signPadded(token *jwt.Token, key *signingKey) (string, error) {
+	var parts [2]string
+	for i, part := range []any{token.Header, token.Claims} {
+		raw, err := json.Marshal(part)
+		if err != nil {
+			return "", fmt.Errorf("encode the token: %w", err)
+		}
+		parts[i] = base64.URLEncoding.EncodeToString(raw)
+	}
+	input := strings.Join(parts[:], ".")
+	signature, err := token.Method.Sign(input, key.private)
+	if err != nil {
+		return "", fmt.Errorf("sign the token: %w", err)
+	}
+	return input + "." + base64.URLEncoding.EncodeToString(signature), nil
 }
 
 // tooManyGroups are enough for a token of more than 16384 bytes: each is 39 bytes of

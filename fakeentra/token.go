@@ -27,7 +27,8 @@ type TokenInfo struct {
 	// ID is the token's uti claim, unique per token; whoever receives the token
 	// can be matched with this log by it.
 	ID string `json:"id"`
-	// ObjectID is the oid claim; empty with DefectNoObjectID.
+	// ObjectID is the oid claim; empty with DefectNoObjectID, and nobody's with
+	// DefectObjectID.
 	ObjectID string `json:"object_id,omitempty"`
 	// Audience is the aud claim.
 	Audience string `json:"audience"`
@@ -315,5 +316,5 @@ func (s *Server) audienceForm() AudienceForm {
 	return s.cfg.audience
 }
 
-// strangerTenant is a tenant that no server has.
-var strangerTenant = uuid.NewString()
+// strangerTenant is a tenant that no server has, strangerObjectID nobody's ID.
+var strangerTenant, strangerObjectID = uuid.NewString(), uuid.NewString()

@@ -175,6 +175,11 @@ func TestDefectsAreWrongInExactlyOneWay(t *testing.T) {
 		fakeentra.DefectIssuer:      {claims: []string{"iss"}},
 		fakeentra.DefectTenant:      {claims: []string{"tid"}},
 		fakeentra.DefectNoObjectID:  {claims: []string{"oid"}},
+		fakeentra.DefectObjectID:    {claims: []string{"oid"}},
+		fakeentra.DefectNoTenant:    {claims: []string{"tid"}},
+		fakeentra.DefectNoKeyID:     {header: []string{"kid", "x5t"}, err: jwt.ErrTokenUnverifiable},
+		fakeentra.DefectEmbeddedKey: {header: []string{"jwk"}, err: jwt.ErrTokenSignatureInvalid},
+		fakeentra.DefectPadded:      {err: jwt.ErrTokenMalformed},
 		fakeentra.DefectAlgNone:     {header: []string{"alg"}, err: jwt.ErrTokenSignatureInvalid},
 		fakeentra.DefectAlgHMAC:     {header: []string{"alg"}, err: jwt.ErrTokenSignatureInvalid},
 		fakeentra.DefectWrongKey:    {err: jwt.ErrTokenSignatureInvalid},
@@ -242,6 +247,27 @@ func TestHMACDefectIsSignedWithThePublicKey(t *testing.T) {
 	public := publicKeyPEM(t, publishedKeys(t, s).Keys[0])
 	_, err = jwt.Parse(token, func(*jwt.Token) (any, error) { return public, nil }, jwt.WithValidMethods([]string{"HS256"}))
 	require.NoError(t, err, "a verifier that lets the token choose is taken in")
+}
+
+func TestEmbeddedKeyIsTheOneThatSigned(t *testing.T) {
+	s := fakeentra.RunT(t)
+	token, err := s.Forge(s.RegisterApp("orders"), fakeentra.DefectEmbeddedKey)
+	require.NoError(t, err)
+	_, err = jwt.Parse(token, func(token *jwt.Token) (any, error) {
+		var key jose.JSONWebKey
+		err := key.UnmarshalJSON(mustJSON(t, token.Header["jwk"]))
+		return key.Key, err
+	}, jwt.WithValidMethods([]string{"RS256"}))
+	require.NoError(t, err, "a verifier that lets the token bring its key is taken in")
+}
+
+func TestPaddedTokensAreSignedAsTheyAre(t *testing.T) {
+	s := fakeentra.RunT(t)
+	token, err := s.Forge(s.RegisterApp("orders"), fakeentra.DefectPadded)
+	require.NoError(t, err)
+	require.True(t, strings.HasSuffix(token, "=="), "256 bytes have two")
+	_, err = jwt.Parse(token, keyFunc(publishedKeys(t, s)), jwt.WithValidMethods([]string{"RS256"}), jwt.WithPaddingAllowed())
+	require.NoError(t, err, "a verifier that allows padding is content")
 }
 
 func TestUnknownDefects(t *testing.T) {
