@@ -25,11 +25,27 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 		return
 	}
 	c := q.c
-	reply, w := q.s.keyspace.Block(q.session(), keys, c.alive, try)
+	// An attempt for a client that waits runs in the goroutine of another: a
+	// fault in it is to close this connection, not that one.
+	var fault any
+	attempt := func(tx *keyspace.Tx, waiting bool) (reply []byte, ok bool) {
+		if waiting {
+			defer func() {
+				if fault = recover(); fault != nil {
+					reply, ok = nil, true
+				}
+			}()
+		}
+		return try(tx, waiting)
+	}
+	// A group that goes with its stream ends the wait for it.
+	absent := q.cmd.Name == "xreadgroup"
+	reply, w := q.s.keyspace.Block(q.session(), keys, absent, c.alive, attempt)
 	if w == nil {
 		q.out = append(q.out, reply...)
 		return
 	}
+	defer q.s.keyspace.Cancel(w) // should this panic
 	// The client may be waiting for what it asked before.
 	q.flush()
 	unblock := make(chan bool, 1)
@@ -46,6 +62,9 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 	withError := false
 	select {
 	case reply = <-w.Ready():
+		if fault != nil {
+			panic(fault)
+		}
 		q.out = append(q.out, reply...)
 		return
 	case <-left:
@@ -56,6 +75,8 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 	}
 	reply, served := q.s.keyspace.Cancel(w)
 	switch {
+	case served && fault != nil:
+		panic(fault)
 	case served:
 		q.out = append(q.out, reply...)
 	case !c.alive():

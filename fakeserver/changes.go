@@ -54,13 +54,18 @@ func (s *Server) expireInTime() {
 			for {
 				select {
 				case <-ticker.Chan():
-					s.keyspace.Expire()
+					s.expireKeys()
 				case <-s.ctx.Done():
 					return
 				}
 			}
 		})
 	})
+}
+
+func (s *Server) expireKeys() {
+	defer s.contain(nil)
+	s.keyspace.Expire()
 }
 
 // zeroMeansUnchanged are the writing commands whose reply 0 says that nothing

@@ -43,6 +43,7 @@ type connection struct {
 	postponed  atomic.Bool   // waits for the end of CLIENT PAUSE
 	reading    atomic.Bool   // its goroutine is about to read from the client
 	rounds     atomic.Uint32 // how often it has done so
+	unsettled  atomic.Int64  // the round in which settle gave up waiting for it, -1 for none
 	socket     net.Conn      // below TLS
 	monitoring atomic.Bool
 	tracks     atomic.Bool // tracking.on
@@ -96,6 +97,7 @@ func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config, n *node) 
 	}
 	c.session.Owner = c
 	c.proto.Store(2)
+	c.unsettled.Store(-1)
 	c.status.queued = -1
 	c.lastAt.Store(c.since.UnixNano())
 	c.socket = socket
@@ -135,6 +137,7 @@ func (s *Server) accepted(rc redcon.Conn) bool {
 func (s *Server) closed(rc redcon.Conn, _ error) {
 	defer s.wg.Done()
 	c := rc.Context().(*connection)
+	defer s.contain(c)
 	c.end(ReasonClientClosed) // unless it has ended for another reason
 	c.expiry.stop()
 	c.stopMonitoring()

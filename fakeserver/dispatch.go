@@ -38,6 +38,11 @@ type handler func(*request)
 // handle is redcon's callback for a command.
 func (s *Server) handle(rc redcon.Conn, cmd redcon.Command) {
 	c := rc.Context().(*connection)
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked(c, cmd.Args, p)
+		}
+	}()
 	// redcon goes on with what it has read already after a connection was
 	// closed: those commands must not run.
 	if !c.alive() {
@@ -50,11 +55,6 @@ func (s *Server) handle(rc redcon.Conn, cmd redcon.Command) {
 		c.kill(ReasonTokenExpired)
 		return
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			s.panicked(c, cmd.Args, p)
-		}
-	}()
 	if len(cmd.Args) == 0 {
 		return
 	}
@@ -79,9 +79,29 @@ func (s *Server) panicked(c *connection, args [][]byte, p any) {
 	c.rc.ReadPipeline()
 	c.rc.WriteError("ERR internal error of the fake cache, which closes this connection")
 	_ = redcon.BaseWriter(c.rc).Flush()
-	s.record(Event{Kind: EventCommand, Conn: c.id, Command: name, User: c.user(), Outcome: OutcomeRefused, Reason: ReasonPanic,
-		Detail: fmt.Sprintf("a fault of the fake itself, please report it: %v\n%s", p, debug.Stack())})
-	c.kill(ReasonPanic)
+	s.fault(c, name, p)
+}
+
+// fault records a panic and closes the connection that it concerns, nil if it
+// concerns none. The command is empty if none was under way.
+func (s *Server) fault(c *connection, command string, p any) {
+	e := Event{Kind: EventCommand, Command: command, Outcome: OutcomeRefused, Reason: ReasonPanic,
+		Detail: fmt.Sprintf("a fault of the fake itself, please report it: %v\n%s", p, debug.Stack())}
+	if c != nil {
+		e.Conn, e.User = c.id, c.user()
+	}
+	s.record(e)
+	if c != nil {
+		c.kill(ReasonPanic)
+	}
+}
+
+// contain is deferred by what runs in a goroutine outside of a command, so that
+// a fault in it ends one connection, or nothing, rather than the process.
+func (s *Server) contain(c *connection) {
+	if p := recover(); p != nil {
+		s.fault(c, "", p)
+	}
 }
 
 // dispatch checks the command in the order of processCommand of the profile's

@@ -27,6 +27,16 @@ type guarded struct {
 	c *connection
 }
 
+// Read runs the handshake and the framing, in the connection's goroutine but
+// outside of any command. After a fault it reports that the connection is
+// closed.
+func (g guarded) Read(p []byte) (n int, err error) {
+	err = net.ErrClosed
+	defer g.c.s.contain(g.c)
+	n, err = g.Guard.Read(p)
+	return n, err
+}
+
 func (l *listener) Accept() (net.Conn, error) {
 	wait := 5 * time.Millisecond
 	for {

@@ -2,7 +2,6 @@ package fakeserver
 
 import (
 	"bytes"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -257,9 +256,12 @@ func (q *request) missing(keys []string) (missing []string) {
 
 // notifyNew publishes which of the keys, which were not there before, are now.
 func (q *request) notifyNew(before []string) {
-	still := q.missing(before)
+	still := map[string]bool{}
+	for _, k := range q.missing(before) {
+		still[k] = true
+	}
 	for _, k := range before {
-		if !slices.Contains(still, k) {
+		if !still[k] {
 			q.s.notify.event(q.s, 'n', "new", q.session().DB(), k)
 		}
 	}

@@ -4,11 +4,16 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/entracache/entracache/fakeserver/internal/keyspace"
 )
 
 // TestPanicClosesOneConnection replaces a command by one that panics.
@@ -47,4 +52,168 @@ func TestPanicClosesOneConnection(t *testing.T) {
 	}
 	_, err = s.Wait(t.Context(), func(e Event) bool { return e.Kind == EventConnectionClosed && e.Reason == ReasonPanic })
 	require.NoError(t, err)
+}
+
+// lineClient speaks inline commands and reads replies of one line.
+type lineClient struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func dialLines(t *testing.T, s *Server) *lineClient {
+	conn, err := net.Dial("tcp", s.PlainAddr())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	c := &lineClient{t, conn, bufio.NewReader(conn)}
+	require.Equal(t, "+OK", c.do("AUTH k"))
+	return c
+}
+
+func (c *lineClient) send(line string) {
+	_, err := c.conn.Write([]byte(line + "\r\n"))
+	require.NoError(c.t, err)
+}
+
+func (c *lineClient) read() string {
+	line, err := c.in.ReadString('\n')
+	require.NoError(c.t, err)
+	return strings.TrimSuffix(line, "\r\n")
+}
+
+func (c *lineClient) do(line string) string {
+	c.t.Helper()
+	c.send(line)
+	return c.read()
+}
+
+func (c *lineClient) closed() {
+	_, err := c.in.ReadString('\n')
+	require.Error(c.t, err)
+}
+
+const internalError = "-ERR internal error of the fake cache, which closes this connection"
+
+// TestPanicForOneWhoWaits: the attempt of a client that waits runs in the
+// goroutine of the one that writes.
+func TestPanicForOneWhoWaits(t *testing.T) {
+	s := RunT(t, WithPlainAddr("127.0.0.1:0"), WithAccessKeys("k", "l"))
+	s.handlers[s.table.Lookup([]byte("blpop")).ID] = func(q *request) {
+		q.block(q.args[1:2], 0, func(_ *keyspace.Tx, waiting bool) ([]byte, bool) {
+			if waiting {
+				panic("on purpose")
+			}
+			return nil, false
+		}, q.nullArray)
+	}
+	waiter, second, writer := dialLines(t, s), dialLines(t, s), dialLines(t, s)
+	waiter.send("BLPOP list 0")
+	second.send("BLPOP list 0")
+	require.Eventually(t, func() bool {
+		blocked := 0
+		for _, c := range s.connections() {
+			if c.unblock.Load() != nil {
+				blocked++
+			}
+		}
+		return blocked == 2
+	}, 20*time.Second, time.Millisecond)
+	assert.Equal(t, ":1", writer.do("RPUSH list x"))
+	for _, c := range []*lineClient{waiter, second} {
+		assert.Equal(t, internalError, c.read())
+		c.closed()
+	}
+	assert.Equal(t, ":2", writer.do("RPUSH list y"))
+}
+
+// TestPanicLeavesNoLocks: whatever a command holds when it fails, others go on.
+func TestPanicLeavesNoLocks(t *testing.T) {
+	s := RunT(t, WithPlainAddr("127.0.0.1:0"), WithAccessKeys("k", "l"))
+	s.handlers[s.table.Lookup([]byte("echo")).ID] = func(q *request) {
+		switch string(q.args[1]) {
+		case "publishing":
+			s.hub.mu.Lock()
+			defer s.hub.mu.Unlock()
+			for sub := range s.hub.channels["news"] {
+				sub.push(func([]byte, int) []byte { panic("on purpose") })
+			}
+		case "ordered":
+			q.inOrder(func(*subscriber) { panic("on purpose") })
+		default:
+			panic("on purpose")
+		}
+	}
+	reader, writer := dialLines(t, s), dialLines(t, s)
+	require.Equal(t, "*3", reader.do("SUBSCRIBE news"))
+	for range 5 {
+		reader.read() // the rest of the confirmation
+	}
+	for _, commands := range [][]string{
+		{"ECHO publishing"}, {"ECHO ordered"}, {"MULTI", "SET in-exec 1", "ECHO x", "EXEC"}, {"WATCH k", "ECHO x"},
+		{"EVAL \"redis.call('set','in-script','1') return redis.call('echo','x')\" 0"}, {"CLIENT TRACKING on", "ECHO x"}, {"MONITOR", "ECHO x"},
+	} {
+		c := dialLines(t, s)
+		for i, command := range commands {
+			c.send(command)
+			if i < len(commands)-1 {
+				c.read()
+			}
+		}
+		var got string
+		for !strings.HasPrefix(got, "-ERR") {
+			got = c.read() // MONITOR shows commands first
+		}
+		if !strings.Contains(got, "on purpose") { // the error that a script gets and passes on
+			assert.Equal(t, internalError, got, "%q", commands)
+			c.closed()
+		}
+		assert.Equal(t, "+OK", writer.do("SET k v"), "%q", commands)
+		assert.Equal(t, ":1", writer.do("PUBLISH news x"), "%q", commands)
+		assert.Equal(t, "*3", reader.read())
+		for range 6 {
+			reader.read()
+		}
+	}
+}
+
+// faultyClock panics once when it is asked for the time after it was armed.
+type faultyClock struct {
+	clockwork.Clock
+	armed atomic.Bool
+}
+
+func (f *faultyClock) Now() time.Time {
+	if f.armed.CompareAndSwap(true, false) {
+		panic("on purpose")
+	}
+	return f.Clock.Now()
+}
+
+// TestPanicOutsideOfCommands: framing, and what runs by the clock.
+func TestPanicOutsideOfCommands(t *testing.T) {
+	clock := &faultyClock{Clock: clockwork.NewRealClock()}
+	s := RunT(t, WithPlainAddr("127.0.0.1:0"), WithAccessKeys("k", "l"), WithClock(clock))
+	c := dialLines(t, s)
+	clock.armed.Store(true)
+	c.send("*bad") // the event about it asks for the time
+	c.closed()
+	require.False(t, clock.armed.Load())
+	require.NotEmpty(t, faults(s))
+
+	c = dialLines(t, s)
+	require.Equal(t, "+OK", c.do("PSETEX k 60000 v"))
+	clock.armed.Store(true)
+	s.expireKeys()
+	require.Len(t, faults(s), 2)
+	assert.Equal(t, ":1", c.do("EXISTS k"))
+}
+
+func faults(s *Server) (found []Event) {
+	for _, e := range s.Events() {
+		if e.Kind == EventCommand && e.Reason == ReasonPanic {
+			found = append(found, e)
+		}
+	}
+	return found
 }

@@ -92,6 +92,7 @@ func (sub *subscriber) anyTopic(is func(topic string, isPattern bool) bool) bool
 
 // write sends what is queued until the connection is gone.
 func (sub *subscriber) write() {
+	defer sub.c.s.contain(sub.c)
 	for {
 		select {
 		case <-sub.wake:
@@ -119,11 +120,7 @@ func (sub *subscriber) take() []byte {
 // push queues a message. A subscriber that does not read is cut, as Redis does
 // at its client-output-buffer-limit.
 func (sub *subscriber) push(frame func(b []byte, proto int) []byte) {
-	sub.queueMu.Lock()
-	sub.queue = frame(sub.queue, sub.c.protocol())
-	full := len(sub.queue) > sub.c.s.opts.subscriberQueueBytes
-	sub.queueMu.Unlock()
-	if full {
+	if sub.enqueue(frame) > sub.c.s.opts.subscriberQueueBytes {
 		if sub.c.end(ReasonSlowSubscriber) {
 			// Not here: the hub's lock is held, and closing may wait.
 			sub.c.s.wg.Go(func() { _ = sub.c.guard.Close() })
@@ -134,6 +131,14 @@ func (sub *subscriber) push(frame func(b []byte, proto int) []byte) {
 	case sub.wake <- struct{}{}:
 	default:
 	}
+}
+
+// enqueue returns how many bytes are queued.
+func (sub *subscriber) enqueue(frame func(b []byte, proto int) []byte) int {
+	sub.queueMu.Lock()
+	defer sub.queueMu.Unlock()
+	sub.queue = frame(sub.queue, sub.c.protocol())
+	return len(sub.queue)
 }
 
 // publish sends a message to everybody who is subscribed and returns how many
@@ -264,7 +269,7 @@ func (q *request) drain(sub *subscriber) {
 func (t *transaction) speaksToItself(subscribed bool) bool {
 	return slices.ContainsFunc(t.queued, func(e queued) bool {
 		switch e.cmd.Name {
-		case "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe":
+		case "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe", "monitor":
 			return true
 		case "publish", "spublish", "eval", "evalsha":
 			return subscribed

@@ -132,10 +132,19 @@ func cmdEval(q *request) {
 		}
 	}
 	keys, argv := q.args[3:3+n], q.args[3+n:]
-	q.withKeyspace(func(tx *keyspace.Tx) {
-		run := luaRun{q: q, tx: tx, sha: sha, readonly: sc.noWrites || strings.HasSuffix(q.cmd.Name, "_ro")}
-		q.s.tracker.together(func() { run.run(sc.proto, keys, argv) })
-	})
+	eval := func() {
+		q.withKeyspace(func(tx *keyspace.Tx) {
+			run := luaRun{q: q, tx: tx, sha: sha, readonly: sc.noWrites || strings.HasSuffix(q.cmd.Name, "_ro")}
+			q.s.tracker.together(func() { run.run(sc.proto, keys, argv) })
+		})
+	}
+	// What it publishes to its own connection must not be sent while the
+	// keyspace is locked: the client may not be reading.
+	if q.tx == nil && q.c.subscriptions() > 0 {
+		q.inOrder(func(*subscriber) { eval() })
+	} else {
+		eval()
+	}
 }
 
 // loadScript compiles and keeps a script; it replies where that fails.

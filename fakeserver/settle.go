@@ -19,7 +19,7 @@ const (
 	// settleMost is how many receivers are looked at: beyond it the order
 	// matters less than the time.
 	settleMost = 64
-	// settleWait bounds the wait for one receiver.
+	// settleWait bounds the wait for one receiver, until it reads again.
 	settleWait = 2 * time.Millisecond
 )
 
@@ -47,8 +47,16 @@ func (h *hub) settle(from *connection, channel string) {
 		if c.settled() {
 			continue
 		}
+		round := c.rounds.Load()
+		if c.unsettled.Load() == int64(round) {
+			continue // it had its time: most likely its client does not read
+		}
 		deadline := time.Now().Add(settleWait)
-		for round := c.rounds.Load(); c.rounds.Load() == round && !c.settled() && time.Now().Before(deadline); {
+		for c.rounds.Load() == round && !c.settled() {
+			if time.Now().After(deadline) {
+				c.unsettled.Store(int64(round))
+				break
+			}
 			runtime.Gosched()
 		}
 	}

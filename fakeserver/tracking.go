@@ -172,11 +172,12 @@ func (t *tracker) broadcastHeld() {
 		for _, prefix := range c.tracking.prefixes {
 			var keys []string
 			for _, change := range held {
-				if (!c.tracking.noLoop || c != change.by) && strings.HasPrefix(change.key, prefix) && !slices.Contains(keys, change.key) {
+				if (!c.tracking.noLoop || c != change.by) && strings.HasPrefix(change.key, prefix) {
 					keys = append(keys, change.key)
 				}
 			}
 			slices.Sort(keys)
+			keys = slices.Compact(keys)
 			if len(keys) > 0 {
 				t.tell(c, keys)
 			}

@@ -3,7 +3,6 @@ package keyspace
 import (
 	"bufio"
 	"bytes"
-	"container/list"
 	"fmt"
 	"strconv"
 	"sync"
@@ -33,7 +32,8 @@ type Engine struct {
 	expiry   deadlines
 	held     [Databases]map[string]*held
 	watchers map[*Watcher]struct{}
-	waiting  list.List // of *Waiter, the longest-waiting first
+	waiting  map[dbKey]*queue
+	turns    int64 // of the Waiters so far
 
 	// About the call that the engine is running.
 	outer   bool // the next call that the hook sees is ours, not a script's
@@ -78,7 +78,7 @@ func (e *Engine) Expire() {
 
 // New makes an empty keyspace whose keys expire by the clock.
 func New(clock clockwork.Clock) (*Engine, error) {
-	e := &Engine{clock: clock, mini: miniredis.NewMiniRedis(), watchers: map[*Watcher]struct{}{}}
+	e := &Engine{clock: clock, mini: miniredis.NewMiniRedis(), watchers: map[*Watcher]struct{}{}, waiting: map[dbKey]*queue{}}
 	// Dial is what starts the engine without a listener; the connection
 	// itself is not needed.
 	conn, err := e.mini.Dial()
@@ -154,7 +154,7 @@ func (e *Engine) Atomically(fn func(*Tx)) {
 // Tx gives access to the keyspace inside Atomically.
 type Tx struct {
 	e       *Engine
-	changed []dbKey // keys that were written
+	changed []dbKey // keys that were written and that somebody waits for
 	all     bool    // anything may have been written
 }
 
@@ -215,8 +215,12 @@ func (t *Tx) tell(c Call, reply []byte) {
 
 // wrote notes for those who wait that a key was written.
 func (t *Tx) wrote(s *Session, key []byte) {
-	if t.e.waiting.Len() > 0 {
-		t.changed = append(t.changed, dbKey{s.db, string(key)})
+	if t.e.waiting[dbKey{s.db, string(key)}] == nil {
+		return
+	}
+	k := dbKey{s.db, string(key)}
+	if n := len(t.changed); n == 0 || t.changed[n-1] != k {
+		t.changed = append(t.changed, k)
 	}
 }
 

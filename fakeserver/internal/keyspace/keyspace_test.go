@@ -99,17 +99,17 @@ func TestWaiterTakesNothingOnceCancelledOrDead(t *testing.T) {
 	keys := [][]byte{[]byte("l")}
 	var alive atomic.Bool
 	alive.Store(true)
-	reply, w := f.Block(f.s, keys, alive.Load, pop)
+	reply, w := f.Block(f.s, keys, false, alive.Load, pop)
 	require.Nil(t, reply)
 	_, served := f.Cancel(w)
 	assert.False(t, served)
 	f.do("rpush", "l", "x")
 	assert.Equal(t, ":1\r\n", f.do("llen", "l"))
-	reply, w = f.Block(f.s, keys, alive.Load, pop)
+	reply, w = f.Block(f.s, keys, false, alive.Load, pop)
 	assert.Nil(t, w)
 	assert.Equal(t, "$1\r\nx\r\n", string(reply))
 
-	_, w = f.Block(f.s, keys, alive.Load, pop)
+	_, w = f.Block(f.s, keys, false, alive.Load, pop)
 	alive.Store(false)
 	f.do("rpush", "l", "y")
 	assert.Equal(t, ":1\r\n", f.do("llen", "l"))
@@ -118,9 +118,9 @@ func TestWaiterTakesNothingOnceCancelledOrDead(t *testing.T) {
 	assert.Equal(t, "$1\r\ny\r\n", string(<-w.Ready()))
 	_, served = f.Cancel(w)
 	assert.False(t, served, "it was delivered already")
-	assert.Zero(t, f.waiting.Len())
+	assert.Empty(t, f.waiting)
 
-	_, w = f.Block(f.s, [][]byte{[]byte("other")}, alive.Load, func(tx *Tx, _ bool) ([]byte, bool) {
+	_, w = f.Block(f.s, [][]byte{[]byte("other")}, false, alive.Load, func(tx *Tx, _ bool) ([]byte, bool) {
 		reply := tx.Do(nil, f.call("lpop", "other"))
 		return reply, string(reply) != "$-1\r\n"
 	})
