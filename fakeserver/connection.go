@@ -45,6 +45,7 @@ type connection struct {
 	rounds     atomic.Uint32 // how often it has done so
 	unsettled  atomic.Int64  // the round in which settle gave up waiting for it, -1 for none
 	socket     net.Conn      // below TLS
+	wire       *wire         // what is read and written of socket
 	monitoring atomic.Bool
 	tracks     atomic.Bool // tracking.on
 	tracking   tracking
@@ -60,6 +61,7 @@ type connection struct {
 	watcher    *keyspace.Watcher
 	sub        atomic.Pointer[subscriber] // written by the connection's goroutine only
 	mute       muting
+	behind     bool // the next command had come when the last one ended; only with faults
 	quit       bool // close once the replies are sent, for quitReason
 	quitReason Reason
 }
@@ -101,9 +103,10 @@ func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config, n *node) 
 	c.status.queued = -1
 	c.lastAt.Store(c.since.UnixNano())
 	c.socket = socket
-	e := &entrance{Conn: socket, c: c}
+	c.wire = &wire{Conn: socket, gone: c.gone}
+	e := &entrance{Conn: c.wire, c: c}
 	if tlsConfig != nil {
-		e.tls = tls.Server(socket, tlsConfig)
+		e.tls = tls.Server(c.wire, tlsConfig)
 		e.Conn = e.tls
 	}
 	c.guard = resp.NewGuard(e, resp.Options{OnProtocolError: c.protocolError})

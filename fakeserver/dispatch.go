@@ -25,8 +25,9 @@ type request struct {
 	// verified holds, inside EXEC, the sign-ins that were checked before the
 	// keyspace was locked.
 	verified map[[2]string]signIn
-	failed   bool // an error was replied
-	inScript bool // a script calls it
+	failed   bool      // an error was replied
+	faulty   *spoiling // nil unless faults are set
+	inScript bool      // a script calls it
 	// resp and sess are, for a call that a script makes, the script's own
 	// protocol version and place in the keyspace; otherwise the connection's.
 	resp int
@@ -59,8 +60,13 @@ func (s *Server) handle(rc redcon.Conn, cmd redcon.Command) {
 		return
 	}
 	q := c.begin(cmd.Args)
-	q.dispatch()
-	q.emit()
+	if faults := s.faults.commands.Load(); faults != nil {
+		q.dispatchFaulty(*faults)
+	} else {
+		c.behind = false
+		q.dispatch()
+		q.emit()
+	}
 	c.mute = c.mute.next()
 	c.ran(q.cmd, len(rc.PeekPipeline()) > 0)
 	if c.quit {

@@ -34,6 +34,7 @@ const (
 	EventRebooted           EventKind = "rebooted"
 	EventNodeDown           EventKind = "node-down" // nodes accept no connection; Detail names them and tells for how long
 	EventNodeUp             EventKind = "node-up"   // Node accepts connections again
+	EventFault              EventKind = "fault"     // a fault that was set fired; Detail names it
 )
 
 // Outcome of a hello, auth or command event.
@@ -86,6 +87,7 @@ const (
 	ReasonUnassigned        Reason = "unassigned"
 	ReasonKilled            Reason = "killed" // CLIENT KILL
 	ReasonSlowSubscriber    Reason = "slow-subscriber"
+	ReasonFault             Reason = "fault" // see AddFault
 	ReasonPanic             Reason = "panic" // a fault of the fake itself; please report it
 )
 

@@ -130,6 +130,10 @@ func (e *entrance) Read(p []byte) (int, error) {
 
 func (e *entrance) open() {
 	s := e.c.s
+	if !e.c.sufferOpening(e.tls != nil) {
+		e.err = net.ErrClosed
+		return
+	}
 	opened := Event{Kind: EventConnectionOpened, Conn: e.c.id, Proto: 2, Detail: "from " + e.c.remote}
 	if e.tls != nil {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.handshakeTimeout)

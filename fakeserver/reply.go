@@ -159,6 +159,9 @@ const (
 // emit sends the reply, at the latest when the commands that came together are
 // done.
 func (q *request) emit() {
+	if q.faulty != nil && len(q.out) > 0 {
+		q.spoil()
+	}
 	if q.c.mute == replyOn {
 		q.c.reply(q.out)
 	}

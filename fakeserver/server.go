@@ -39,6 +39,7 @@ type Server struct {
 	monitors  monitors
 	slowlog   slowlog
 	notify    notifications
+	faults    faults
 	pause     pause
 	pausing   atomic.Bool // there may be a pause
 	config    config
@@ -220,6 +221,7 @@ func (s *Server) shutdown() error {
 	for _, p := range s.ports {
 		p.close()
 	}
+	s.RemoveFaults() // which may hold connections
 	s.cutAll(ReasonServerClosed)
 	ended := make(chan struct{})
 	go func() { s.wg.Wait(); close(ended) }()

@@ -92,6 +92,9 @@ func NewGuard(c net.Conn, o Options) *Guard {
 // Read returns one command at a time.
 func (g *Guard) SetAuthenticated(on bool) { g.authenticated.Store(on) }
 
+// Buffered says whether more has come from the client than what Read has returned. It is for the goroutine that reads.
+func (g *Guard) Buffered() bool { return g.in.len() > 0 || g.pending.len() > 0 || len(g.short) > 0 }
+
 // NetConn returns the connection behind the guard. Reading from it or writing to it goes past the guard.
 func (g *Guard) NetConn() net.Conn { return g.conn }
 
