@@ -52,6 +52,7 @@ func (s *Server) AccessKeys() (primary, secondary string) {
 // password; what the service does with them has no source.
 func (s *Server) RegenerateKey(which KeyType) (string, error) {
 	key := newAccessKey()
+	s.secrets.add(key)
 	s.stateMu.Lock()
 	switch which {
 	case KeyPrimary:

@@ -1,9 +1,6 @@
 package fakeserver
 
 import (
-	"context"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/entracache/entracache/fakeserver/internal/token"
@@ -35,6 +32,8 @@ const (
 	EventNodeDown           EventKind = "node-down" // nodes accept no connection; Detail names them and tells for how long
 	EventNodeUp             EventKind = "node-up"   // Node accepts connections again
 	EventFault              EventKind = "fault"     // a fault that was set fired; Detail names it
+	EventReset              EventKind = "reset"     // see Server.Reset
+	EventGap                EventKind = "gap"       // the events up to and including this Seq are no longer kept; see WithEventLimit
 )
 
 // Outcome of a hello, auth or command event.
@@ -124,67 +123,4 @@ type Event struct {
 	// Detail is one sentence for people. For a refusal it ends with the error
 	// that the client got.
 	Detail string
-}
-
-// eventLog is append-only and unbounded: a test's log is short-lived, and a
-// missing event would make a verdict wrong.
-type eventLog struct {
-	mu      sync.Mutex
-	events  []Event
-	changed chan struct{} // closed and replaced at every append
-}
-
-func newEventLog() *eventLog { return &eventLog{changed: make(chan struct{})} }
-
-func (l *eventLog) append(e Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e.Seq = int64(len(l.events)) + 1
-	l.events = append(l.events, e)
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-// since returns the events after seq, and a channel that is closed at the
-// next one.
-func (l *eventLog) since(seq int64) ([]Event, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	seq = min(max(seq, 0), int64(len(l.events)))
-	return slices.Clone(l.events[seq:]), l.changed
-}
-
-// Events returns everything that happened so far.
-func (s *Server) Events() []Event { return s.EventsSince(0) }
-
-// EventsSince returns the events whose Seq is greater than seq.
-func (s *Server) EventsSince(seq int64) []Event {
-	events, _ := s.log.since(seq)
-	return events
-}
-
-// Wait returns the first event, past or to come, for which match is true. The
-// error is that of ctx.
-func (s *Server) Wait(ctx context.Context, match func(Event) bool) (Event, error) {
-	var seq int64
-	for {
-		events, changed := s.log.since(seq)
-		for _, e := range events {
-			if match(e) {
-				return e, nil
-			}
-			seq = e.Seq
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return Event{}, ctx.Err()
-		}
-	}
-}
-
-// record stamps an event and appends it.
-func (s *Server) record(e Event) {
-	e.Time = s.opts.clock.Now()
-	s.log.append(e)
 }

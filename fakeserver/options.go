@@ -48,6 +48,7 @@ type options struct {
 	handshakeTimeout     time.Duration
 	subscriberQueueBytes int
 	outage               Outage
+	eventLimit           int
 }
 
 func defaultOptions() options {
@@ -59,6 +60,7 @@ func defaultOptions() options {
 		handshakeTimeout:     10 * time.Second,
 		subscriberQueueBytes: 32 << 20,
 		outage:               OutageRefused,
+		eventLimit:           DefaultEventLimit,
 	}
 }
 
@@ -237,4 +239,23 @@ func WithPubSubBufferLimit(bytes int) Option {
 // false.
 func WithCommandEvents(on bool) Option {
 	return func(o *options) error { o.commandEvents = on; return nil }
+}
+
+// DefaultEventLimit is how many events the log keeps: more than any test makes,
+// and about 100 MB at most.
+const DefaultEventLimit = 250_000
+
+// WithEventLimit sets how many events the log keeps. When there are more, the
+// oldest go, a quarter of the limit at a time, and a gap (EventGap) stands first
+// in the log, so that nobody takes the rest for everything. 0 keeps all. Default
+// DefaultEventLimit; less than 0, and 1 to 3, which leave no room for a gap, are
+// errors.
+func WithEventLimit(n int) Option {
+	return func(o *options) error {
+		if n < 0 || n > 0 && n < 4 {
+			return fmt.Errorf("WithEventLimit: expected 0 for no limit, or at least 4, got %d", n)
+		}
+		o.eventLimit = n
+		return nil
+	}
 }

@@ -40,6 +40,7 @@ type Server struct {
 	slowlog   slowlog
 	notify    notifications
 	faults    faults
+	secrets   secrets
 	pause     pause
 	pausing   atomic.Bool // there may be a pause
 	config    config
@@ -104,7 +105,7 @@ func start(opts []Option) (*Server, error) {
 	s := &Server{
 		opts:     o,
 		hub:      newHub(),
-		log:      newEventLog(),
+		log:      &eventLog{clock: o.clock, limit: o.eventLimit},
 		aclLog:   newACLLog(),
 		started:  o.clock.Now(),
 		runID:    randomHex(20),
@@ -146,6 +147,7 @@ func start(opts []Option) (*Server, error) {
 		s.keys = accessKeys{primary: newAccessKey(), secondary: newAccessKey()}
 	}
 	s.keysDisabled = o.keysDisabled
+	s.secrets.add(s.keys.primary, s.keys.secondary)
 
 	tlsConfig, err := s.tlsConfig()
 	if err != nil {
@@ -223,6 +225,7 @@ func (s *Server) shutdown() error {
 	}
 	s.RemoveFaults() // which may hold connections
 	s.cutAll(ReasonServerClosed)
+	defer s.log.end()
 	ended := make(chan struct{})
 	go func() { s.wg.Wait(); close(ended) }()
 	t := time.NewTimer(closeTimeout)
