@@ -339,3 +339,14 @@ func (s *Server) change(changes map[*param]string) {
 		s.apply(p.name, value)
 	}
 }
+
+// undoConfig gives all parameters their defaults.
+func (s *Server) undoConfig() {
+	s.config.mu.Lock()
+	defer s.config.mu.Unlock()
+	set := s.config.values
+	s.config.values = nil
+	for name := range set {
+		s.apply(name, s.config.get(s.findParam(name)))
+	}
+}

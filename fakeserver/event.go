@@ -87,6 +87,7 @@ const (
 	ReasonKilled            Reason = "killed" // CLIENT KILL
 	ReasonSlowSubscriber    Reason = "slow-subscriber"
 	ReasonFault             Reason = "fault" // see AddFault
+	ReasonReset             Reason = "reset" // Server.Reset
 	ReasonPanic             Reason = "panic" // a fault of the fake itself; please report it
 )
 

@@ -77,6 +77,7 @@ type Server struct {
 	// it, except those that sign in.
 	stateMu      sync.Mutex
 	keys         accessKeys
+	firstKeys    accessKeys // those of the start
 	keysDisabled bool
 	grants       map[string]*grant // by object ID
 	policies     map[string]Policy // custom ones, by policyKey
@@ -146,7 +147,7 @@ func start(opts []Option) (*Server, error) {
 	if !o.keysGiven {
 		s.keys = accessKeys{primary: newAccessKey(), secondary: newAccessKey()}
 	}
-	s.keysDisabled = o.keysDisabled
+	s.firstKeys, s.keysDisabled = s.keys, o.keysDisabled
 	s.secrets.add(s.keys.primary, s.keys.secondary)
 
 	tlsConfig, err := s.tlsConfig()

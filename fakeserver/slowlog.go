@@ -75,6 +75,12 @@ func (l *slowlog) trim() {
 	}
 }
 
+func (l *slowlog) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = nil
+}
+
 // cmdSlowlog is SLOWLOG.
 func cmdSlowlog(q *request) {
 	l := &q.s.slowlog
@@ -83,9 +89,7 @@ func cmdSlowlog(q *request) {
 		q.help("GET [<count>] -- The newest entries, ten unless told: id, time, microseconds, arguments, address and name of the client.",
 			"LEN -- The number of entries.", "RESET -- Forget them.")
 	case q.is("reset", 2, 2):
-		l.mu.Lock()
-		l.entries = nil
-		l.mu.Unlock()
+		l.reset()
 		q.simple("OK")
 	case q.is("len", 2, 2):
 		l.mu.Lock()

@@ -1,0 +1,40 @@
+package fakeserver
+
+import "github.com/entracache/entracache/fakeserver/internal/acl"
+
+// Reset makes the cache as it was when it was started, for the next case of a
+// test: it removes all faults and lets go of what they hold, ends CLIENT PAUSE,
+// puts the access keys back and enables or disables them as at the start, removes
+// all assignments, custom policies and users of ACL, undoes CONFIG SET, closes every
+// connection (ReasonReset), and empties the keyspace and the logs and scripts that
+// clients see (ACL LOG, SLOWLOG, SCRIPT).
+//
+// What stays: the addresses, the certificate, the tokens that were verified, the
+// numbers of connections, and the event log, which gets an EventReset. The clock
+// is whoever's who gave it, and often shared; see Reset of package clock.
+func (s *Server) Reset() {
+	s.RemoveFaults()
+	s.pausing.Store(false)
+	s.pause.end()
+	s.undoConfig()
+	s.acl.Store(acl.New(s.table, s.prof.allChannels))
+
+	s.stateMu.Lock()
+	s.record(Event{Kind: EventReset, Detail: "the cache is as it was when it was started"})
+	s.keys, s.keysDisabled = s.firstKeys, s.opts.keysDisabled
+	for _, g := range s.grants {
+		g.set.Store(s.noAccess)
+	}
+	clear(s.grants)
+	clear(s.policies)
+	if s.accounts != nil {
+		s.accounts = map[string]*account{defaultUser: newAccount(defaultUser, s.rules().DefaultUser())}
+	}
+	s.stateMu.Unlock()
+	s.cutAll(ReasonReset)
+
+	s.scripts.flush()
+	s.aclLog.reset()
+	s.slowlog.reset()
+	s.keyspace.Do(nil, s.engineCall(s.keyspace.NewSession(), "flushall"))
+}
