@@ -329,7 +329,7 @@ func (t *Tenant) principal(name string) string {
 			return app.ObjectID
 		}
 	}
-	for _, m := range t.managedIdentities() {
+	for _, m := range t.ManagedIdentities() {
 		if m.Name == name {
 			return m.ObjectID
 		}

@@ -168,7 +168,7 @@ func (s *Server) identityFor(source IdentitySource, a *identityRequest) (*Manage
 		return s.residentIdentity(source)
 	}
 	for _, t := range s.directory.all() {
-		for _, m := range t.managedIdentities() {
+		for _, m := range t.ManagedIdentities() {
 			if a.clientID != "" && strings.EqualFold(a.clientID, m.ClientID) ||
 				a.objectID != "" && strings.EqualFold(a.objectID, m.ObjectID) ||
 				a.resourceID != "" && strings.EqualFold(a.resourceID, m.ResourceID) {
@@ -184,7 +184,7 @@ func (s *Server) identityFor(source IdentitySource, a *identityRequest) (*Manage
 // user-assigned identity (MSAL for Python, ManagedIdentityClient, known issue).
 func (s *Server) residentIdentity(source IdentitySource) (*ManagedIdentity, identityProblem) {
 	var assigned []*ManagedIdentity
-	for _, m := range s.tenant.managedIdentities() {
+	for _, m := range s.tenant.ManagedIdentities() {
 		if m.SystemAssigned {
 			return m, noProblem
 		}
@@ -203,7 +203,7 @@ func (s *Server) residentIdentity(source IdentitySource) (*ManagedIdentity, iden
 // authentication code that its environment carries.
 func (s *Server) identityByCode(code string) (*ManagedIdentity, identityProblem) {
 	for _, t := range s.directory.all() {
-		for _, m := range t.managedIdentities() {
+		for _, m := range t.ManagedIdentities() {
 			if code == s.serviceFabricCode(m) {
 				return m, noProblem
 			}

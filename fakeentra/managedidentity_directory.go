@@ -133,8 +133,8 @@ func (s *Server) RegisterManagedIdentity(name string, opts ...ManagedIdentityOpt
 	return s.tenant.RegisterManagedIdentity(name, opts...)
 }
 
-// managedIdentities lists the managed identities of the tenant, oldest first.
-func (t *Tenant) managedIdentities() []*ManagedIdentity {
+// ManagedIdentities lists the managed identities of the tenant, oldest first.
+func (t *Tenant) ManagedIdentities() []*ManagedIdentity {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return slices.Clone(t.identities)

@@ -21,14 +21,6 @@ import (
 	"github.com/entracache/entracache/fakeserver"
 )
 
-// The seed of `serve`: the same at every start, so that configurations can name it. Documented in the README.
-const (
-	seedTenantID     = "e0000000-0000-4000-8000-000000000001"
-	seedClientID     = "e0000000-0000-4000-8000-00000000c11e"
-	seedObjectID     = "e0000000-0000-4000-8000-0000000000b1"
-	seedClientSecret = "fake-secret-of-the-seed"
-)
-
 type serveCmd struct {
 	Config        string            `help:"YAML file whose keys are the names of these flags. Flags and the environment win over it." placeholder:"FILE"`
 	CacheAddr     string            `help:"Address of the cache's TLS port; port 0 is any free one." default:"127.0.0.1:6380" placeholder:"HOST:PORT"`
@@ -43,7 +35,7 @@ type serveCmd struct {
 	TLSDir        string            `help:"Folder for ca.pem, server.pem and server-key.pem: used if they are there, made if not. Default: a folder that is removed at the end." placeholder:"DIR" name:"tls-dir"`
 	Name          []string          `help:"Further host name or IP address for the certificate, besides localhost, 127.0.0.1, ::1 and the addresses given here." placeholder:"HOST"`
 	TokenLifetime time.Duration     `help:"How long the issuer's tokens live." default:"60m" placeholder:"DURATION"`
-	Assign        map[string]string `help:"Assign an access policy (Data Owner, Data Contributor, Data Reader) to an object ID. The seed's service principal has Data Owner." placeholder:"OBJECTID=POLICY"`
+	Assign        map[string]string `help:"Assign an access policy (Data Owner, Data Contributor, Data Reader) to an object ID. The seed's identities have Data Owner." placeholder:"OBJECTID=POLICY"`
 	ReadyFile     string            `help:"Write the ready line to this file, too. It is removed at the end." placeholder:"PATH"`
 }
 
@@ -86,7 +78,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		entraOptions := []fakeentra.Option{
 			fakeentra.WithAddr(c.EntraAddr), fakeentra.WithCertificate(certificate.server, certificate.caPEM),
 			fakeentra.WithTenant(seedTenantID), fakeentra.WithTokenLifetime(c.TokenLifetime),
-			fakeentra.WithMetadataAddr(c.MetadataAddr), fakeentra.WithProxyAddr(c.ProxyAddr),
+			fakeentra.WithMetadataAddr(c.MetadataAddr), fakeentra.WithIdentityHeader(seedMachineSecret), fakeentra.WithProxyAddr(c.ProxyAddr),
 		}
 		if c.Directory != "" {
 			directory, err := fakeentra.LoadConfig(c.Directory)
@@ -100,12 +92,14 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 			return usageError(startError("--entra-addr, --metadata-addr, --proxy-addr or --directory", err))
 		}
 		defer entra.Close()
-		app, err := entra.AddApp("seed", fakeentra.WithClientID(seedClientID), fakeentra.WithObjectID(seedObjectID), fakeentra.WithClientSecret(seedClientSecret))
+		app, seed, err := sow(entra)
 		if err != nil {
-			return err
+			return usageError(fmt.Errorf("--directory: the seed has no place beside what it describes: %w", err))
 		}
-		if _, ok := assignments[app.ObjectID]; !ok {
-			assignments[app.ObjectID] = fakeserver.DataOwner
+		for _, id := range seed {
+			if _, ok := assignments[id]; !ok {
+				assignments[id] = fakeserver.DataOwner
+			}
 		}
 		options = append(options, fakeserver.WithIssuer(entra.Authority()), fakeserver.WithIssuerCA(entra.CAPEM()))
 		line.Entra = &readyEntra{Authority: entra.Authority(), TenantID: app.TenantID, ClientID: app.ClientID, ClientSecret: app.ClientSecret, ObjectID: app.ObjectID,
