@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/google/uuid"
@@ -22,21 +21,21 @@ import (
 )
 
 type serveCmd struct {
-	Config        string            `help:"YAML file whose keys are the names of these flags. Flags and the environment win over it." placeholder:"FILE"`
-	CacheAddr     string            `help:"Address of the cache's TLS port; port 0 is any free one." default:"127.0.0.1:6380" placeholder:"HOST:PORT"`
-	PlainAddr     string            `help:"Address of the cache's port without TLS. Off by default, as in the service." placeholder:"HOST:PORT"`
-	EntraAddr     string            `help:"Address of the issuer." default:"127.0.0.1:8443" placeholder:"HOST:PORT"`
-	MetadataAddr  string            `help:"Address of the managed identity endpoints (IMDS, App Service and others) over plain HTTP. Off by default." placeholder:"HOST:PORT"`
-	ProxyAddr     string            `help:"Address of a forward proxy that leads to the issuer, for libraries with a built-in authority or IMDS address. Off by default." placeholder:"HOST:PORT"`
-	Directory     string            `help:"YAML file with tenants, applications, users and identities that the issuer knows besides the seed." placeholder:"FILE"`
-	Issuer        string            `help:"Trust this issuer instead of serving one, such as https://login.microsoftonline.com/TENANT." placeholder:"URL"`
-	IssuerCA      string            `help:"PEM file with the CA of --issuer, where the system does not trust it." placeholder:"FILE" name:"issuer-ca"`
-	Profile       string            `help:"Which service the cache imitates: azure-cache-6.0, managed-redis-7.4, or open-source Redis: oss-6.0, oss-7.0." default:"azure-cache-6.0" enum:"azure-cache-6.0,managed-redis-7.4,oss-6.0,oss-7.0" placeholder:"NAME"`
-	TLSDir        string            `help:"Folder for ca.pem, server.pem and server-key.pem: used if they are there, made if not. Default: a folder that is removed at the end." placeholder:"DIR" name:"tls-dir"`
-	Name          []string          `help:"Further host name or IP address for the certificate, besides localhost, 127.0.0.1, ::1 and the addresses given here." placeholder:"HOST"`
-	TokenLifetime time.Duration     `help:"How long the issuer's tokens live." default:"60m" placeholder:"DURATION"`
-	Assign        map[string]string `help:"Assign an access policy (Data Owner, Data Contributor, Data Reader) to an object ID. The seed's identities have Data Owner." placeholder:"OBJECTID=POLICY"`
-	ReadyFile     string            `help:"Write the ready line to this file, too. It is removed at the end." placeholder:"PATH"`
+	Config        string             `help:"YAML file whose keys are the names of these flags. Flags and the environment win over it." placeholder:"FILE"`
+	CacheAddr     string             `help:"Address of the cache's TLS port; port 0 is any free one." default:"127.0.0.1:6380" placeholder:"HOST:PORT"`
+	PlainAddr     string             `help:"Address of the cache's port without TLS. Off by default, as in the service." placeholder:"HOST:PORT"`
+	EntraAddr     string             `help:"Address of the issuer." default:"127.0.0.1:8443" placeholder:"HOST:PORT"`
+	MetadataAddr  string             `help:"Address of the managed identity endpoints (IMDS, App Service and others) over plain HTTP. Off by default." placeholder:"HOST:PORT"`
+	ProxyAddr     string             `help:"Address of a forward proxy that leads to the issuer, for libraries with a built-in authority or IMDS address. Off by default." placeholder:"HOST:PORT"`
+	Directory     string             `help:"YAML file with tenants, applications, users and identities that the issuer knows besides the seed." placeholder:"FILE"`
+	Issuer        string             `help:"Trust this issuer instead of serving one, such as https://login.microsoftonline.com/TENANT." placeholder:"URL"`
+	IssuerCA      string             `help:"PEM file with the CA of --issuer, where the system does not trust it." placeholder:"FILE" name:"issuer-ca"`
+	Profile       string             `help:"Which service the cache imitates: azure-cache-6.0, managed-redis-7.4, or open-source Redis: oss-6.0, oss-7.0." default:"azure-cache-6.0" enum:"azure-cache-6.0,managed-redis-7.4,oss-6.0,oss-7.0" placeholder:"NAME"`
+	TLSDir        string             `help:"Folder for ca.pem, server.pem and server-key.pem: used if they are there, made if not. Default: a folder that is removed at the end." placeholder:"DIR" name:"tls-dir"`
+	Name          []string           `help:"Further host name or IP address for the certificate, besides localhost, 127.0.0.1, ::1 and the addresses given here." placeholder:"HOST"`
+	TokenLifetime fakeentra.Lifetime `help:"How long the issuer's tokens live: a duration, or two between which each token's is drawn, as the service's 60m-90m. Those of managed identities live for 24 hours." default:"60m" placeholder:"DURATION"`
+	Assign        map[string]string  `help:"Assign an access policy (Data Owner, Data Contributor, Data Reader) to an object ID. The seed's identities have Data Owner." placeholder:"OBJECTID=POLICY"`
+	ReadyFile     string             `help:"Write the ready line to this file, too. It is removed at the end." placeholder:"PATH"`
 }
 
 // BeforeResolve is called once the command line has been read, and before the configuration file is asked for the rest.
@@ -77,7 +76,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	} else {
 		entraOptions := []fakeentra.Option{
 			fakeentra.WithAddr(c.EntraAddr), fakeentra.WithCertificate(certificate.server, certificate.caPEM),
-			fakeentra.WithTenant(seedTenantID), fakeentra.WithTokenLifetime(c.TokenLifetime),
+			fakeentra.WithTenant(seedTenantID), fakeentra.WithTokenShape(fakeentra.TokenShape{Lifetime: c.TokenLifetime}),
 			fakeentra.WithMetadataAddr(c.MetadataAddr), fakeentra.WithIdentityHeader(seedMachineSecret), fakeentra.WithProxyAddr(c.ProxyAddr),
 		}
 		if c.Directory != "" {
@@ -138,9 +137,6 @@ func (c *serveCmd) check() (map[string]fakeserver.Policy, error) {
 		if _, _, err := splitAddr(f.flag, f.addr); err != nil {
 			return nil, err
 		}
-	}
-	if c.TokenLifetime < time.Second {
-		return nil, fmt.Errorf("--token-lifetime %s: expected at least 1s; the times in a token are whole seconds", c.TokenLifetime)
 	}
 	if c.IssuerCA != "" && c.Issuer == "" {
 		return nil, fmt.Errorf("--issuer-ca %s: expected only together with --issuer", c.IssuerCA)
