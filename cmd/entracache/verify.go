@@ -222,7 +222,8 @@ func (c *verifyCmd) candidates() ([]candidate, error) {
 			return nil, fmt.Errorf("no folder with clients: %w; run from the root of the checkout, give --clients DIR, or name a driver with exec:COMMAND", err)
 		}
 		for _, e := range entries {
-			if e.IsDir() {
+			// A folder without a configuration holds what clients share.
+			if _, err := os.Stat(filepath.Join(c.Clients, e.Name(), driver.ConfigFile)); err == nil {
 				names = append(names, e.Name())
 			}
 		}

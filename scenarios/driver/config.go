@@ -32,7 +32,7 @@ type Config struct {
 	Language      string                `yaml:"language"`
 	Documentation string                `yaml:"documentation"` // the page whose wiring was followed
 	Runtime       RuntimeConfig         `yaml:"runtime"`
-	Inputs        []string              `yaml:"inputs"`       // files or ** patterns whose content keys the prepared folder
+	Inputs        []string              `yaml:"inputs"`       // files or ** patterns whose content keys the prepared folder; ../ is a folder beside it
 	Steps         [][]string            `yaml:"prepare"`      // commands run in the client's folder; {cache} is the prepared folder
 	Command       []string              `yaml:"command"`      // starts the driver, in the client's folder
 	Capabilities  []protocol.Capability `yaml:"capabilities"` // exactly those that the driver's hello declares
@@ -170,8 +170,9 @@ func (c *Config) validate(file string, tree *ast.File) error {
 		if !doublestar.ValidatePattern(input) {
 			return bad(key, "%q is not a valid pattern", input)
 		}
-		if path.IsAbs(input) || slices.Contains(strings.Split(input, "/"), "..") {
-			return bad(key, "expected a path inside the client's folder, got %q", input)
+		if beside, ok := strings.CutPrefix(input, "../"); path.IsAbs(input) || slices.Contains(strings.Split(beside, "/"), "..") ||
+			ok && !strings.Contains(beside, "/") {
+			return bad(key, "expected a path inside the client's folder or a folder beside it, got %q", input)
 		}
 	}
 	return nil
@@ -194,18 +195,25 @@ func (c *Config) unknownPlaceholder() (key, text string) {
 	return "", ""
 }
 
-// inputFiles are the files that inputs names, relative to the folder with forward slashes, sorted.
+// inputFiles are the files that inputs names, relative to the folder with forward slashes, sorted. What clients share is in a
+// folder beside them: ../folder/file.
 func (c *Config) inputFiles() ([]string, error) {
 	var files []string
 	for _, pattern := range c.Inputs {
-		found, err := doublestar.Glob(os.DirFS(c.Dir), pattern, doublestar.WithFilesOnly())
+		root, up := c.Dir, ""
+		if beside, ok := strings.CutPrefix(pattern, "../"); ok {
+			root, pattern, up = filepath.Dir(c.Dir), beside, "../"
+		}
+		found, err := doublestar.Glob(os.DirFS(root), pattern, doublestar.WithFilesOnly())
 		if err != nil {
 			return nil, err
 		}
 		if len(found) == 0 {
-			return nil, fmt.Errorf("%s: inputs: %q matches no file", filepath.Join(c.Dir, ConfigFile), pattern)
+			return nil, fmt.Errorf("%s: inputs: %q matches no file", filepath.Join(c.Dir, ConfigFile), up+pattern)
 		}
-		files = append(files, found...)
+		for _, file := range found {
+			files = append(files, up+file)
+		}
 	}
 	slices.Sort(files)
 	return slices.Compact(files), nil

@@ -55,6 +55,28 @@ func TestLoad(t *testing.T) {
 	assert.Equal(t, 2, config.KnownFailures[0].Line)
 }
 
+func TestInputsOfAFolderBesideTheClient(t *testing.T) {
+	dir := clientDir(t, map[string]string{
+		ConfigFile: strings.Replace(goodConfig, "main.go,", `main.go, "../shared/**",`, 1), "main.go": "", "lib/x": "", "../shared/a/b.go": "1",
+	})
+	config, err := Load(dir)
+	require.NoError(t, err)
+	files, err := config.inputFiles()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"../shared/a/b.go", "lib/x", "main.go"}, files)
+
+	before, err := config.key(Runtime{})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "..", "shared", "a", "b.go"), []byte("2"), 0o644))
+	after, err := config.key(Runtime{})
+	require.NoError(t, err)
+	assert.NotEqual(t, before, after, "what it shares is part of what it is made from")
+
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "..", "shared")))
+	_, err = Load(dir)
+	assert.ErrorContains(t, err, `inputs: "../shared/**" matches no file`)
+}
+
 func TestABadConfigIsNamedByFileLineAndKey(t *testing.T) {
 	swap := func(old, new string) string { return strings.Replace(goodConfig, old, new, 1) }
 	for name, test := range map[string]struct{ yaml, says string }{
@@ -77,6 +99,8 @@ func TestABadConfigIsNamedByFileLineAndKey(t *testing.T) {
 		"unknown capability":  {swap("- resp3", "- resp4"), `:11: capabilities[1]: unknown capability "resp4"; known are credential:client-secret`},
 		"capability twice":    {swap("- resp3", "- credential:client-secret"), ":11: capabilities[1]: "},
 		"input outside":       {swap("main.go", "../main.go"), ":6: inputs[0]: expected a path inside"},
+		"input far outside":   {swap("main.go", "../../x/main.go"), ":6: inputs[0]: expected a path inside"},
+		"input back outside":  {swap("main.go", "lib/../../x/main.go"), ":6: inputs[0]: expected a path inside"},
 		"bad input pattern":   {swap("main.go", `"[a"`), ":6: inputs[0]: "},
 	} {
 		t.Run(name, func(t *testing.T) {

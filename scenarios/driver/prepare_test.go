@@ -151,6 +151,13 @@ func TestProbeSaysWhatIsNeeded(t *testing.T) {
 		})
 	}
 	c := &Config{Name: "c", Language: "Go", Runtime: RuntimeConfig{Command: []string{"go", "version"}, Minimum: "1.24"}, Dir: t.TempDir()}
+	c.Steps = [][]string{{"go", "build"}, {"no-such-mvn", "package"}, {"{cache}/bin/pip"}}
+	_, err := c.Probe(bound(t, 20*time.Second))
+	var absent *AbsentError
+	require.ErrorAs(t, err, &absent)
+	assert.Equal(t, `client c is not run: needs no-such-mvn to be prepared (no-such-mvn package): "no-such-mvn" was not found; install it and put it in PATH`, err.Error())
+
+	c.Steps = [][]string{{"go", "build"}, {"{cache}/bin/pip"}}
 	found, err := c.Probe(bound(t, 20*time.Second))
 	require.NoError(t, err)
 	assert.Contains(t, found.Output, "go version go"+found.Version)

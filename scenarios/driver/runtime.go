@@ -33,13 +33,15 @@ var download = map[string]string{
 	"node":    "https://nodejs.org/en/download",
 	"npm":     "https://nodejs.org/en/download",
 	"java":    "https://adoptium.net/",
+	"javac":   "https://adoptium.net/ (a JDK; a JRE is not enough)",
 	"mvn":     "https://maven.apache.org/download.cgi",
 	"dotnet":  "https://dotnet.microsoft.com/download",
 	"cargo":   "https://rustup.rs/",
 	"rustc":   "https://rustup.rs/",
 }
 
-// Probe looks for the client's runtime. If it is missing, too old or broken, the error is an [*AbsentError].
+// Probe looks for the client's runtime, and for the programs that prepare the client. If one is missing, or the runtime is too old or
+// broken, the error is an [*AbsentError].
 func (c *Config) Probe(ctx context.Context) (Runtime, error) {
 	words := c.Runtime.Command
 	needs := "needs " + c.Language
@@ -50,11 +52,7 @@ func (c *Config) Probe(ctx context.Context) (Runtime, error) {
 	absent := func(found, advice string) (Runtime, error) {
 		return Runtime{}, &AbsentError{Client: c.Name, Reason: needs + ": " + found + "; " + advice}
 	}
-	install := "install it and put it in PATH"
-	if from, ok := download[filepath.Base(words[0])]; ok {
-		install += ", from " + from
-	}
-
+	install := installing(words[0])
 	probing, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	cmd := command(probing, words, c.Dir, nil)
@@ -77,7 +75,25 @@ func (c *Config) Probe(ctx context.Context) (Runtime, error) {
 	if c.Runtime.Minimum != "" && olderThan(runtime.Version, c.Runtime.Minimum) {
 		return absent("found "+runtime.Version, install)
 	}
+	for _, step := range c.Steps {
+		program := step[0]
+		if strings.ContainsAny(program, `/\{`) { // an earlier step makes it
+			continue
+		}
+		if _, err := exec.LookPath(program); err != nil {
+			needs = fmt.Sprintf("needs %s to be prepared (%s)", program, strings.Join(step, " "))
+			return absent(fmt.Sprintf("%q was not found", program), installing(program))
+		}
+	}
 	return runtime, nil
+}
+
+func installing(program string) string {
+	advice := "install it and put it in PATH"
+	if from, ok := download[filepath.Base(program)]; ok {
+		advice += ", from " + from
+	}
+	return advice
 }
 
 // olderThan compares dotted numbers part by part; a missing part counts as 0.
