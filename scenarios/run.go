@@ -130,25 +130,28 @@ func (run *Run) round(ctx context.Context, jobs []job, alone, again bool, finish
 	return lost
 }
 
-// warmUp lets every library sign in and run a command once, against a world that nobody judges: loading a language's TLS and JSON
-// code takes seconds that would otherwise pass as minutes of the first scenarios.
+// warmUp warms the drivers of all subjects side by side.
 func (run *Run) warmUp(ctx context.Context, subjects []*Subject) {
+	var wg sync.WaitGroup
+	for i, subject := range subjects {
+		wg.Go(func() { run.warm(ctx, subject.Driver, fmt.Sprintf("warm-up-%d", i+1)) })
+	}
+	wg.Wait()
+}
+
+// warm lets a library sign in and run a command once, against a world that nobody judges: loading a language's TLS and JSON code takes
+// seconds that would otherwise pass as minutes of the first scenario, or outlast a library's timeout for a token request.
+func (run *Run) warm(ctx context.Context, d *driver.Driver, client string) {
 	patience := min(long, cmp.Or(run.Patience, DefaultPatience))
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var wg sync.WaitGroup
-	for i, subject := range subjects {
-		wg.Go(func() {
-			w := newWorld(ctx, run.Lane.For(subject.Driver.Hello().Limits), &Scenario{ID: "warm-up"}, subject.Driver, fmt.Sprintf("warm-up-%d", i+1))
-			w.ports, w.patience = &run.ports, patience
-			// Whatever goes wrong here goes wrong again where it is judged.
-			if w.aCache() == nil && w.aServicePrincipal("Data Owner") == nil {
-				_, _ = w.doLine("PING")
-			}
-			_ = w.close()
-		})
+	w := newWorld(ctx, run.Lane.For(d.Hello().Limits), &Scenario{ID: "warm-up"}, d, client)
+	w.ports, w.patience = &run.ports, patience
+	// Whatever goes wrong here goes wrong again where it is judged.
+	if w.aCache() == nil && w.aServicePrincipal("Data Owner") == nil {
+		_, _ = w.doLine("PING")
 	}
-	wg.Wait()
+	_ = w.close()
 }
 
 // one plays one scenario against one subject.
@@ -171,9 +174,6 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 		r.Status, r.Reason = report.NotRun, "the driver had broken before its turn: "+err.Error()
 		return r
 	}
-	limit := s.limit(lane)
-	playCtx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	d := subject.Driver
 	if s.OwnProcess {
 		var err error
@@ -182,7 +182,11 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 			return r
 		}
 		defer func() { _ = d.Stop() }() // if it broke, the verdict says so already
+		run.warm(ctx, d, client+"-warm-up")
 	}
+	limit := s.limit(lane)
+	playCtx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	w := newWorld(playCtx, lane, s, d, client)
 	w.ports = &run.ports
 	w.patience = cmp.Or(run.Patience, DefaultPatience)
