@@ -1,0 +1,164 @@
+package entracache.jedis;
+
+import entracache.driver.BlockingCommands;
+import entracache.driver.Driver;
+import entracache.driver.Entra;
+import entracache.driver.Kind;
+import entracache.driver.Library;
+import entracache.driver.OpenRequest;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.NoSuchElementException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import redis.clients.jedis.ConnectionPoolConfig;
+import redis.clients.jedis.DefaultJedisClientConfig;
+import redis.clients.jedis.HostAndPort;
+import redis.clients.jedis.JedisPubSub;
+import redis.clients.jedis.RedisClient;
+import redis.clients.jedis.RedisProtocol;
+import redis.clients.jedis.authentication.AuthXEventListener;
+import redis.clients.jedis.authentication.AuthXManager;
+import redis.clients.jedis.commands.ProtocolCommand;
+import redis.clients.jedis.exceptions.JedisConnectionException;
+import redis.clients.jedis.exceptions.JedisDataException;
+import redis.clients.jedis.exceptions.JedisException;
+import redis.clients.jedis.util.KeyValue;
+import redis.clients.jedis.util.SafeEncoder;
+
+/** Drives Jedis: a RedisClient with an AuthXManager, as the guide to Azure Managed Redis has it. */
+public final class JedisDriver implements Library {
+    public static void main(String[] args) {
+        Driver.run(JedisDriver::new);
+    }
+
+    @Override
+    public String name() {
+        return "jedis";
+    }
+
+    @Override
+    public List<String> artifacts() {
+        return List.of("redis.clients:jedis", "redis.clients.authentication:redis-authx-entraid", "com.microsoft.azure:msal4j");
+    }
+
+    /** Not here: credential:username, because an AuthXManager always takes the user name from the token. */
+    @Override
+    public List<String> capabilities() {
+        return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking", "events",
+            "tls:custom-ca");
+    }
+
+    @Override
+    public Client open(OpenRequest request, Events events) throws Exception {
+        var config = DefaultJedisClientConfig.builder().ssl(true).sslSocketFactory(request.cacheTrust().sockets());
+        request.resp().ifPresent(resp -> config.protocol(resp == 2 ? RedisProtocol.RESP2 : RedisProtocol.RESP3));
+        request.connectTimeoutMillis().ifPresent(config::connectionTimeoutMillis);
+        request.commandTimeoutMillis().ifPresent(config::socketTimeoutMillis);
+        var pool = new ConnectionPoolConfig(); // the builder's own default
+        request.poolSize().ifPresent(pool::setMaxTotal);
+        var client = RedisClient.builder().hostAndPort(new HostAndPort(request.host(), request.port())).poolConfig(pool);
+        if (!request.usesTokens()) {
+            return new JedisClient(client.clientConfig(config.password(request.accessKey()).build()).build(), null, events);
+        }
+        var manager = new AuthXManager(Entra.config(request));
+        manager.setListener(new AuthXEventListener() {
+            @Override
+            public void onIdentityProviderError(Exception reason) {
+                events.token("refresh-failed", reason);
+            }
+
+            @Override
+            public void onConnectionAuthenticationError(Exception reason) {
+                events.token("reauth-failed", reason);
+            }
+        });
+        try {
+            return new JedisClient(client.clientConfig(config.authXManager(manager).build()).build(), manager, events);
+        } catch (RuntimeException e) {
+            manager.stop();
+            throw e;
+        }
+    }
+
+    @Override
+    public Kind kindOf(Throwable error) {
+        if (error instanceof JedisDataException) { // JedisAccessControlException and its like are kinds of it
+            return Kind.ofServerError(error.getMessage());
+        } else if (error instanceof JedisConnectionException) {
+            return Kind.NETWORK;
+        } else if (error instanceof NoSuchElementException) { // the pool's, when no connection came free
+            return Kind.TIMEOUT;
+        } else if (error instanceof IllegalStateException) { // the pool's, once it is closed
+            return Kind.CLOSED;
+        }
+        // What Jedis refuses before anything is sent. Where it only wraps, as JedisException does, what it wraps has a kind.
+        return error instanceof JedisException && error.getCause() == null ? Kind.CONFIG : null;
+    }
+
+    private record JedisClient(RedisClient client, AuthXManager manager, Events events) implements Client {
+        @Override
+        public Object command(List<String> args) {
+            byte[] name = SafeEncoder.encode(args.get(0));
+            byte[][] rest = args.stream().skip(1).map(SafeEncoder::encode).toArray(byte[][]::new);
+            ProtocolCommand command = () -> name;
+            return reply(BlockingCommands.contain(args) ? client.sendBlockingCommand(command, rest) : client.sendCommand(command, rest));
+        }
+
+        /** Jedis reads a RESP3 map as a list of KeyValue, and gives no sign of an empty one. */
+        private static Object reply(Object value) {
+            if (!(value instanceof List<?> items)) {
+                return value;
+            } else if (items.isEmpty() || !(items.get(0) instanceof KeyValue)) {
+                return items.stream().map(JedisClient::reply).toList();
+            }
+            Map<Object, Object> map = new LinkedHashMap<>();
+            items.forEach(item -> map.put(reply(((KeyValue<?, ?>) item).getKey()), reply(((KeyValue<?, ?>) item).getValue())));
+            return map;
+        }
+
+        /** JedisPubSub blocks its thread for as long as it is subscribed. Its documentation knows nothing to do when it ends. */
+        @Override
+        public void subscribe(List<String> channels) throws Exception {
+            var subscribed = new CompletableFuture<Void>();
+            var subscriber = new JedisPubSub() {
+                @Override
+                public void onSubscribe(String channel, int count) {
+                    if (count >= channels.size()) {
+                        subscribed.complete(null);
+                    }
+                }
+
+                @Override
+                public void onMessage(String channel, String message) {
+                    events.message(channel, message);
+                }
+            };
+            Thread thread = new Thread(() -> {
+                try {
+                    client.subscribe(subscriber, channels.toArray(String[]::new));
+                } catch (RuntimeException e) {
+                    if (!subscribed.completeExceptionally(e)) {
+                        System.err.println("subscriber ended: " + e);
+                    }
+                }
+            });
+            thread.setDaemon(true);
+            thread.start();
+            try {
+                subscribed.get();
+            } catch (ExecutionException e) {
+                throw (RuntimeException) e.getCause();
+            }
+        }
+
+        @Override
+        public void close() {
+            client.close();
+            if (manager != null) {
+                manager.stop();
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+package entracache.driver;
+
+import com.microsoft.aad.msal4j.ClientCredentialFactory;
+import com.microsoft.aad.msal4j.ClientCredentialParameters;
+import com.microsoft.aad.msal4j.ConfidentialClientApplication;
+import java.util.concurrent.ExecutionException;
+import redis.clients.authentication.core.TokenAuthConfig;
+import redis.clients.authentication.entraid.EntraIDTokenAuthConfigBuilder;
+import redis.clients.authentication.entraid.RedisEntraIDException;
+
+/** The source of tokens that all three libraries share: redis-authx-entraid. */
+public final class Entra {
+    private Entra() {
+    }
+
+    /**
+     * What {@code EntraIDTokenAuthConfigBuilder} makes of {@code clientId}, {@code secret}, {@code authority} and {@code scopes},
+     * with its defaults. The builder has no way to switch instance discovery off, nor to name trust roots, so the MSAL
+     * application that it would make comes in through its custom supplier.
+     */
+    public static TokenAuthConfig config(OpenRequest request) throws Exception {
+        var credential = ClientCredentialFactory.createFromSecret(request.clientSecret());
+        var application = ConfidentialClientApplication.builder(request.clientId(), credential)
+            .authority(request.authority())
+            .readTimeoutForDefaultHttpClient(EntraIDTokenAuthConfigBuilder.DEFAULT_TOKEN_REQUEST_EXECUTION_TIMEOUT_IN_MS)
+            .instanceDiscovery(false) // it would ask login.microsoftonline.com about this issuer
+            .sslSocketFactory(request.issuerTrust().sockets())
+            .build();
+        var parameters = ClientCredentialParameters.builder(request.scopes()).skipCache(true).build();
+        return EntraIDTokenAuthConfigBuilder.builder()
+            .customEntraIdAuthenticationSupplier(() -> {
+                try {
+                    return application.acquireToken(parameters).get();
+                } catch (InterruptedException | ExecutionException e) {
+                    throw new RedisEntraIDException("Failed to acquire token!", e);
+                }
+            })
+            .build();
+    }
+}

@@ -1,0 +1,40 @@
+package entracache.driver;
+
+import java.util.List;
+
+/** A client library of Redis, as the harness wants to use it. */
+public interface Library {
+    /** The client folder's name. */
+    String name();
+
+    /** The Maven coordinates, {@code group:artifact}, of the library under test first, and of what it signs in with. */
+    List<String> artifacts();
+
+    List<String> capabilities();
+
+    /** Makes a client object, or throws what the library throws. Then nothing of it is left behind. */
+    Client open(OpenRequest request, Events events) throws Exception;
+
+    /** The kind of one of the library's own exceptions, without regard to its causes; null for any other exception. */
+    Kind kindOf(Throwable error);
+
+    /** A client object of the library. */
+    interface Client {
+        /** Runs one command and returns its reply in the Java types that {@link Reply} knows. */
+        Object command(List<String> args) throws Exception;
+
+        /** Returns once the library reports the subscription. */
+        void subscribe(List<String> channels) throws Exception;
+
+        /** Closes the client and its source of tokens. */
+        void close() throws Exception;
+    }
+
+    /** What a client tells unasked. */
+    interface Events {
+        void message(String channel, String value);
+
+        /** @param what refresh-failed, reauth-failed or the library's own word */
+        void token(String what, Throwable error);
+    }
+}

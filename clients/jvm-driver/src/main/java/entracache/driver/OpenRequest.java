@@ -1,0 +1,84 @@
+package entracache.driver;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.TreeSet;
+
+/** The members of an open request. */
+public final class OpenRequest {
+    private final JsonNode request;
+
+    OpenRequest(JsonNode request) throws Refusal {
+        this.request = request;
+        String kind = request.path("credential").path("kind").asText();
+        if (!kind.equals("client-secret") && !kind.equals("access-key")) {
+            throw new Refusal(Kind.UNSUPPORTED, "credential kind \"" + kind + "\": expected client-secret or access-key");
+        }
+    }
+
+    public String host() {
+        return request.path("cache").path("host").asText();
+    }
+
+    public int port() {
+        return request.path("cache").path("port").asInt();
+    }
+
+    public Trust cacheTrust() throws Exception {
+        return new Trust(request.path("cache").path("ca_pem").asText());
+    }
+
+    /** Whether the client signs in with tokens; otherwise it does so with {@link #accessKey}. */
+    public boolean usesTokens() {
+        return request.path("credential").path("kind").asText().equals("client-secret");
+    }
+
+    public String accessKey() {
+        return request.path("credential").path("access_key").asText();
+    }
+
+    String clientId() {
+        return request.path("credential").path("client_id").asText();
+    }
+
+    String clientSecret() {
+        return request.path("credential").path("client_secret").asText();
+    }
+
+    String authority() {
+        return request.path("entra").path("authority").asText();
+    }
+
+    Trust issuerTrust() throws Exception {
+        return new Trust(request.path("entra").path("ca_pem").asText());
+    }
+
+    Set<String> scopes() {
+        Set<String> scopes = new TreeSet<>();
+        request.path("scopes").forEach(scope -> scopes.add(scope.asText()));
+        return scopes;
+    }
+
+    /** The RESP version asked for; empty leaves the library its own default, as in the other options. */
+    public OptionalInt resp() {
+        return option("resp");
+    }
+
+    public OptionalInt poolSize() {
+        return option("pool_size");
+    }
+
+    public OptionalInt connectTimeoutMillis() {
+        return option("connect_timeout_ms");
+    }
+
+    public OptionalInt commandTimeoutMillis() {
+        return option("command_timeout_ms");
+    }
+
+    private OptionalInt option(String name) {
+        int value = request.path("options").path(name).asInt(0);
+        return value == 0 ? OptionalInt.empty() : OptionalInt.of(value);
+    }
+}

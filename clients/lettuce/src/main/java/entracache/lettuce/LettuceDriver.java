@@ -1,0 +1,180 @@
+package entracache.lettuce;
+
+import entracache.driver.BlockingCommands;
+import entracache.driver.Driver;
+import entracache.driver.Entra;
+import entracache.driver.Kind;
+import entracache.driver.Library;
+import entracache.driver.OpenRequest;
+import io.lettuce.authx.TokenBasedRedisCredentialsProvider;
+import io.lettuce.core.ClientOptions;
+import io.lettuce.core.RedisClient;
+import io.lettuce.core.RedisCommandExecutionException;
+import io.lettuce.core.RedisCommandTimeoutException;
+import io.lettuce.core.RedisConnectionException;
+import io.lettuce.core.RedisException;
+import io.lettuce.core.RedisURI;
+import io.lettuce.core.SocketOptions;
+import io.lettuce.core.SslOptions;
+import io.lettuce.core.api.StatefulRedisConnection;
+import io.lettuce.core.codec.ByteArrayCodec;
+import io.lettuce.core.event.connection.ReauthenticationFailedEvent;
+import io.lettuce.core.protocol.CommandArgs;
+import io.lettuce.core.protocol.ProtocolKeyword;
+import io.lettuce.core.protocol.ProtocolVersion;
+import io.lettuce.core.pubsub.RedisPubSubAdapter;
+import io.lettuce.core.pubsub.StatefulRedisPubSubConnection;
+import io.lettuce.core.support.ConnectionPoolSupport;
+import io.netty.channel.ConnectTimeoutException;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.List;
+import java.util.NoSuchElementException;
+import org.apache.commons.pool2.impl.GenericObjectPool;
+import org.apache.commons.pool2.impl.GenericObjectPoolConfig;
+
+/** Drives Lettuce: a RedisClient with a TokenBasedRedisCredentialsProvider, as the user guide has it. */
+public final class LettuceDriver implements Library {
+    public static void main(String[] args) {
+        Driver.run(LettuceDriver::new);
+    }
+
+    @Override
+    public String name() {
+        return "lettuce";
+    }
+
+    @Override
+    public List<String> artifacts() {
+        return List.of("io.lettuce:lettuce-core", "redis.clients.authentication:redis-authx-entraid", "com.microsoft.azure:msal4j");
+    }
+
+    /** Not here: credential:username, because the provider always takes the user name from the token. */
+    @Override
+    public List<String> capabilities() {
+        return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking", "events",
+            "tls:custom-ca");
+    }
+
+    @Override
+    public Client open(OpenRequest request, Events events) throws Exception {
+        var uri = RedisURI.builder().withHost(request.host()).withPort(request.port()).withSsl(true);
+        request.commandTimeoutMillis().ifPresent(millis -> uri.withTimeout(Duration.ofMillis(millis)));
+        var options = ClientOptions.builder()
+            .sslOptions(SslOptions.builder().jdkSslProvider().trustManager(request.cacheTrust().managers()).build());
+        request.resp().ifPresent(resp -> options.protocolVersion(resp == 2 ? ProtocolVersion.RESP2 : ProtocolVersion.RESP3));
+        request.connectTimeoutMillis().ifPresent(millis ->
+            options.socketOptions(SocketOptions.builder().connectTimeout(Duration.ofMillis(millis)).build()));
+        TokenBasedRedisCredentialsProvider provider = null;
+        if (request.usesTokens()) {
+            provider = TokenBasedRedisCredentialsProvider.create(Entra.config(request));
+            uri.withAuthentication(provider);
+            options.reauthenticateBehavior(ClientOptions.ReauthenticateBehavior.ON_NEW_CREDENTIALS);
+        } else {
+            uri.withPassword(request.accessKey().toCharArray());
+        }
+        RedisClient client = RedisClient.create(uri.build());
+        client.setOptions(options.build());
+        client.getResources().eventBus().get().ofType(ReauthenticationFailedEvent.class)
+            .subscribe(event -> events.token("reauth-failed", event.getCause()));
+        try {
+            return new LettuceClient(client, provider, request, events);
+        } catch (Exception e) {
+            client.shutdown();
+            if (provider != null) {
+                provider.close();
+            }
+            throw e;
+        }
+    }
+
+    @Override
+    public Kind kindOf(Throwable error) {
+        if (error instanceof RedisCommandExecutionException) {
+            return Kind.ofServerError(error.getMessage());
+        } else if (error instanceof RedisCommandTimeoutException || error instanceof ConnectTimeoutException
+            || error instanceof NoSuchElementException) { // the last one is the pool's, when no connection came free
+            return Kind.TIMEOUT;
+        } else if (error instanceof RedisConnectionException && error.getMessage().startsWith("Renewable credentials are not")) {
+            return Kind.CONFIG;
+        } else if (error instanceof IllegalStateException) { // the pool's, once it is closed
+            return Kind.CLOSED;
+        }
+        return error instanceof RedisException ? Kind.NETWORK : null;
+    }
+
+    /** All commands share one connection, except those that block: they get one from a pool. */
+    private static final class LettuceClient implements Client {
+        private final RedisClient client;
+        private final TokenBasedRedisCredentialsProvider provider;
+        private final Events events;
+        private final StatefulRedisConnection<byte[], byte[]> shared;
+        private final GenericObjectPool<StatefulRedisConnection<byte[], byte[]>> pool;
+
+        LettuceClient(RedisClient client, TokenBasedRedisCredentialsProvider provider, OpenRequest request, Events events) {
+            this.client = client;
+            this.provider = provider;
+            this.events = events;
+            shared = client.connect(ByteArrayCodec.INSTANCE);
+            var config = new GenericObjectPoolConfig<StatefulRedisConnection<byte[], byte[]>>();
+            request.poolSize().ifPresent(config::setMaxTotal);
+            pool = ConnectionPoolSupport.createGenericObjectPool(this::connectForBlocking, config);
+        }
+
+        private StatefulRedisConnection<byte[], byte[]> connectForBlocking() {
+            StatefulRedisConnection<byte[], byte[]> connection = client.connect(ByteArrayCodec.INSTANCE);
+            connection.setTimeout(Duration.ZERO); // for ever: how long such a command waits is its own argument
+            return connection;
+        }
+
+        @Override
+        public Object command(List<String> args) throws Exception {
+            if (!BlockingCommands.contain(args)) {
+                return dispatch(shared, args);
+            }
+            try (StatefulRedisConnection<byte[], byte[]> connection = pool.borrowObject()) {
+                return dispatch(connection, args);
+            }
+        }
+
+        private static Object dispatch(StatefulRedisConnection<byte[], byte[]> connection, List<String> args) {
+            var rest = new CommandArgs<>(ByteArrayCodec.INSTANCE);
+            args.stream().skip(1).forEach(rest::add);
+            return connection.sync().dispatch(new Keyword(args.get(0)), new ReplyOutput(), rest);
+        }
+
+        @Override
+        public void subscribe(List<String> channels) {
+            StatefulRedisPubSubConnection<String, String> connection = client.connectPubSub();
+            connection.addListener(new RedisPubSubAdapter<>() {
+                @Override
+                public void message(String channel, String message) {
+                    events.message(channel, message);
+                }
+            });
+            connection.sync().subscribe(channels.toArray(String[]::new));
+        }
+
+        @Override
+        public void close() {
+            pool.close();
+            client.shutdown(); // closes every connection that it made
+            if (provider != null) {
+                provider.close();
+            }
+        }
+    }
+
+    /** A command's name that Lettuce need not know. */
+    private record Keyword(String name) implements ProtocolKeyword {
+        @Override
+        public byte[] getBytes() {
+            return name.getBytes(StandardCharsets.UTF_8);
+        }
+
+        @Override
+        public String toString() {
+            return name;
+        }
+    }
+}

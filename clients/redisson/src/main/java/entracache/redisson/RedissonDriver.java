@@ -1,0 +1,126 @@
+package entracache.redisson;
+
+import entracache.driver.Driver;
+import entracache.driver.Entra;
+import entracache.driver.Kind;
+import entracache.driver.Library;
+import entracache.driver.OpenRequest;
+import io.netty.channel.ConnectTimeoutException;
+import java.util.List;
+import java.util.Locale;
+import org.redisson.Redisson;
+import org.redisson.RedissonShutdownException;
+import org.redisson.api.RedissonClient;
+import org.redisson.client.RedisConnectionException;
+import org.redisson.client.RedisException;
+import org.redisson.client.RedisNodeNotFoundException;
+import org.redisson.client.RedisTimeoutException;
+import org.redisson.client.codec.ByteArrayCodec;
+import org.redisson.client.codec.StringCodec;
+import org.redisson.client.protocol.RedisCommand;
+import org.redisson.client.protocol.decoder.ObjectListReplayDecoder;
+import org.redisson.command.CommandAsyncExecutor;
+import org.redisson.config.Config;
+import org.redisson.config.EntraIdCredentialsResolver;
+import org.redisson.config.Protocol;
+import redis.clients.authentication.core.TokenManager;
+
+/** Drives Redisson: a RedissonClient with an EntraIdCredentialsResolver, the implementation that its configuration guide names. */
+public final class RedissonDriver implements Library {
+    public static void main(String[] args) {
+        Driver.run(RedissonDriver::new);
+    }
+
+    @Override
+    public String name() {
+        return "redisson";
+    }
+
+    @Override
+    public List<String> artifacts() {
+        return List.of("org.redisson:redisson", "redis.clients.authentication:redis-authx-entraid", "com.microsoft.azure:msal4j");
+    }
+
+    /**
+     * Not here: credential:username, because the resolver always takes the user name from the token; and events, because Redisson
+     * tells nobody but its log.
+     */
+    @Override
+    public List<String> capabilities() {
+        return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking",
+            "tls:custom-ca");
+    }
+
+    @Override
+    public Client open(OpenRequest request, Events events) throws Exception {
+        Config config = new Config();
+        config.setSslTrustManagerFactory(request.cacheTrust().managers());
+        request.resp().ifPresent(resp -> config.setProtocol(resp == 2 ? Protocol.RESP2 : Protocol.RESP3));
+        var server = config.useSingleServer().setAddress("rediss://" + request.host() + ":" + request.port());
+        request.connectTimeoutMillis().ifPresent(server::setConnectTimeout);
+        request.commandTimeoutMillis().ifPresent(server::setTimeout);
+        // Redisson refuses a pool that is smaller than the number of connections that it keeps.
+        request.poolSize().ifPresent(size -> server.setConnectionPoolSize(size)
+            .setConnectionMinimumIdleSize(Math.min(size, server.getConnectionMinimumIdleSize())));
+        TokenManager tokens = null;
+        if (request.usesTokens()) {
+            var authx = Entra.config(request);
+            tokens = new TokenManager(authx.getIdentityProviderConfig().getProvider(), authx.getTokenManagerConfig());
+            config.setCredentialsResolver(new EntraIdCredentialsResolver(tokens));
+        } else {
+            config.setPassword(request.accessKey());
+        }
+        try {
+            return new Connected(Redisson.create(config), tokens, events);
+        } catch (RuntimeException e) {
+            if (tokens != null) {
+                tokens.stop();
+            }
+            throw e;
+        }
+    }
+
+    @Override
+    public Kind kindOf(Throwable error) {
+        if (error instanceof RedisTimeoutException || error instanceof ConnectTimeoutException) {
+            return Kind.TIMEOUT;
+        } else if (error instanceof RedisConnectionException || error instanceof RedisNodeNotFoundException) {
+            return Kind.NETWORK;
+        } else if (error instanceof RedissonShutdownException) {
+            return Kind.CLOSED;
+        } else if (error instanceof RedisException && error.getMessage() != null && error.getMessage().matches("(?s)[A-Z]+ .*")) {
+            return Kind.ofServerError(error.getMessage());
+        }
+        return null;
+    }
+
+    private record Connected(RedissonClient client, TokenManager tokens, Events events) implements Client {
+        /**
+         * Redisson has objects, and no method for a command of any name: this is what its objects send their commands with. It knows
+         * a command that blocks by its name in capitals.
+         */
+        @Override
+        public Object command(List<String> args) {
+            CommandAsyncExecutor executor = ((Redisson) client).getCommandExecutor();
+            var command = new RedisCommand<Object>(args.get(0).toUpperCase(Locale.ROOT), new ObjectListReplayDecoder());
+            String key = args.size() > 1 ? args.get(1) : "";
+            return executor.get(executor.writeAsync(key, ByteArrayCodec.INSTANCE, command, args.stream().skip(1).toArray()));
+        }
+
+        @Override
+        public void subscribe(List<String> channels) {
+            for (String channel : channels) {
+                client.getTopic(channel, StringCodec.INSTANCE)
+                    .addListener(String.class, (name, message) -> events.message(name.toString(), message));
+            }
+        }
+
+        @Override
+        public void close() {
+            client.shutdown();
+            if (tokens != null) {
+                tokens.stop();
+            }
+        }
+    }
+}
