@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/entracache/entracache/fakeserver/internal/command"
@@ -187,6 +188,9 @@ func withKey(key, reply []byte) []byte {
 // moving is BRPOPLPUSH or BLMOVE: the command without its timeout.
 func moving(move string) handler {
 	return func(q *request) {
+		if move == "lmove" && !checkSides(q) {
+			return
+		}
 		timeout, ok := q.seconds(q.args[len(q.args)-1])
 		if !ok {
 			return
@@ -200,12 +204,85 @@ func moving(move string) handler {
 			}
 			// Once the source has an element, a wrong destination is an error
 			// for a waiting client too; a source of another type is not.
+			if q.tx != nil {
+				return reply, true
+			}
 			if isNull(reply) || isError(reply) && !listHasElements(tx, q, args[0]) {
 				return nil, false
 			}
 			return reply, true
 		}, q.nullArray)
 	}
+}
+
+// cmdMPop is LMPOP and ZMPOP, and BLMPOP and BZMPOP, which wait: the first key
+// that has elements gives some, with the key's name.
+func cmdMPop(q *request) {
+	args := q.args[1:]
+	name, waits := strings.CutPrefix(q.cmd.Name, "b")
+	var timeout time.Duration
+	if waits {
+		var ok bool
+		if timeout, ok = q.seconds(args[0]); !ok {
+			return
+		}
+		args = args[1:]
+	}
+	keys, ok := q.mpopArguments(args, name == "lmpop")
+	if !ok {
+		return
+	}
+	if !waits {
+		q.data(nil)
+		return
+	}
+	q.block(keys, timeout, func(tx *keyspace.Tx, waiting bool) ([]byte, bool) {
+		for _, key := range keys {
+			one := append([][]byte{[]byte("1"), key}, args[1+len(keys):]...)
+			reply := tx.Do(nil, q.engineCall(name, one...))
+			switch {
+			case isError(reply):
+				if !waiting {
+					q.failed = true
+					return reply, true
+				}
+			case !isNull(reply):
+				return reply, true
+			}
+		}
+		return nil, false
+	}, q.nullArray)
+}
+
+// mpopArguments checks numkeys key … side [COUNT count], and returns the keys.
+func (q *request) mpopArguments(args [][]byte, list bool) (keys [][]byte, ok bool) {
+	n, isNumber := parseNumber(args[0])
+	if !isNumber || n < 1 {
+		q.err("ERR numkeys should be greater than 0")
+		return nil, false
+	}
+	if n >= int64(len(args)-1) {
+		return nil, q.syntaxError()
+	}
+	keys, rest := args[1:1+n], args[2+n:]
+	side := args[1+n]
+	if list && !equalFold(side, "left") && !equalFold(side, "right") || !list && !equalFold(side, "min") && !equalFold(side, "max") {
+		return nil, q.syntaxError()
+	}
+	if len(rest) == 0 {
+		return keys, true
+	}
+	if len(rest) < 2 || !equalFold(rest[0], "count") {
+		return nil, q.syntaxError()
+	}
+	if count, isNumber := parseNumber(rest[1]); !isNumber || count < 1 {
+		q.err("ERR count should be greater than 0")
+		return nil, false
+	}
+	if len(rest) > 2 {
+		return nil, q.syntaxError()
+	}
+	return keys, true
 }
 
 func listHasElements(tx *keyspace.Tx, q *request, key []byte) bool {

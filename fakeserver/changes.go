@@ -83,6 +83,8 @@ func unchanged(w keyspace.Write) bool {
 	switch w.Command.Name {
 	case "getset":
 		return false
+	case "getex":
+		return null || len(w.Args) == 2
 	case "set":
 		// With GET the reply is the old value, null if there was none.
 		for _, a := range w.Args[min(3, len(w.Args)):] {

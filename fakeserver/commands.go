@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/entracache/entracache/fakeserver/internal/keyspace"
 )
 
 // own are the commands that the data engine does not run, or not as Redis does:
@@ -66,6 +68,37 @@ var own = map[string]handler{
 	"fcall":      cmdFCall,
 	"fcall_ro":   cmdFCall,
 
+	"set":       cmdSet,
+	"getex":     checked(checkGetEx),
+	"setex":     checked(checkSetEx),
+	"psetex":    checked(checkSetEx),
+	"expire":    checked(checkExpire),
+	"pexpire":   checked(checkExpire),
+	"expireat":  checked(checkExpire),
+	"pexpireat": checked(checkExpire),
+	"move":      checked(checkMove),
+	"flushall":  checked(checkFlush),
+	"flushdb":   checked(checkFlush),
+	"bitpos":    checked(checkBitPos),
+	"lmove":     checked(checkSides),
+	"lpos":      checked(checkLPos),
+
+	"del":    cmdDel,
+	"unlink": cmdDel,
+	"zadd":   cmdZAdd,
+
+	"sinterstore": cmdStore,
+	"sunionstore": cmdStore,
+	"sdiffstore":  cmdStore,
+	"zunionstore": cmdStore,
+	"zinterstore": cmdStore,
+
+	"zdiff":          cmdZDiff,
+	"zdiffstore":     cmdZDiff,
+	"zintercard":     cmdZInterCard,
+	"zrangestore":    cmdZRangeStore,
+	"geosearchstore": cmdGeoSearchStore,
+
 	"sort":        cmdSort,
 	"sort_ro":     cmdSort,
 	"bitfield":    cmdBitfield,
@@ -82,6 +115,10 @@ var own = map[string]handler{
 	"bzpopmax":   popping("zpopmax"),
 	"brpoplpush": moving("rpoplpush"),
 	"blmove":     moving("lmove"),
+	"lmpop":      cmdMPop,
+	"zmpop":      cmdMPop,
+	"blmpop":     cmdMPop,
+	"bzmpop":     cmdMPop,
 	"xread":      cmdXRead,
 	"xreadgroup": cmdXRead,
 }
@@ -129,12 +166,16 @@ func cmdPing(q *request) {
 func cmdEcho(q *request) { q.bulk(string(q.args[1])) }
 
 func cmdSelect(q *request) {
-	text := notAnInteger
+	text, tooLarge := notAnInteger, outOfInt32
 	if !q.since("6.2") {
-		text = "ERR invalid DB index"
+		text, tooLarge = "ERR invalid DB index", "ERR invalid DB index"
 	}
-	n, ok := q.int32(q.args[1], text)
+	n, ok := q.number(q.args[1], text)
 	if !ok {
+		return
+	}
+	if n != int64(int32(n)) { //nolint:gosec // that is what is asked
+		q.err(tooLarge)
 		return
 	}
 	db := int(n)
@@ -164,10 +205,17 @@ func (q *request) int32(arg []byte, text string) (int32, bool) {
 }
 
 func cmdSwapDB(q *request) {
+	out := false
 	for i, which := range []string{"first", "second"} {
-		if _, ok := q.int32(q.args[i+1], "ERR invalid "+which+" DB index"); !ok {
+		n, ok := q.int32(q.args[i+1], "ERR invalid "+which+" DB index")
+		if !ok {
 			return
 		}
+		out = out || n < 0 || n >= keyspace.Databases
+	}
+	if out {
+		q.err("ERR DB index is out of range")
+		return
 	}
 	q.data(nil)
 }

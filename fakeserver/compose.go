@@ -53,3 +53,14 @@ func (q *request) typeOf(tx *keyspace.Tx, key []byte) string {
 }
 
 const wrongType = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+// quietly is ask for a step of a write that is told as one, with Tx.Tell.
+func (q *request) quietly(tx *keyspace.Tx, name string, args ...[]byte) resp.Value {
+	call := q.s.engineCall(q.session(), name, args...)
+	call.Quiet = true
+	v, _, err := resp.Parse(tx.Do(nil, call))
+	if err != nil {
+		return resp.Value{Kind: resp.KindError, Text: []byte("ERR the data engine of entracache gave no proper reply")}
+	}
+	return v
+}

@@ -1,6 +1,7 @@
 package fakeserver
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -32,7 +33,8 @@ const (
 type param struct {
 	name, alias string
 	kind        paramKind
-	value       string // the default; that of a choice is the first word, the choices are all
+	value       string // the default
+	choices     string // of a choice, in the order of Redis' own tables
 	least, most int64  // of a number; most 0: no bound
 	fixed       bool   // cannot be set while the server runs
 	from, until string // the levels that have it, until exclusive; empty: all
@@ -41,14 +43,14 @@ type param struct {
 // The parameters and their defaults are those of redis.conf and config.c of
 // Redis 6.0 and 7.0.
 var params = []param{
-	{name: "acl-pubsub-default", kind: paramChoice, value: "resetchannels allchannels", from: "6.2"},
+	{name: "acl-pubsub-default", kind: paramChoice, value: "resetchannels", choices: "allchannels resetchannels", from: "6.2"},
 	{name: "aclfile", fixed: true},
 	{name: "acllog-max-len", kind: paramInt, value: "128"},
 	{name: "active-expire-effort", kind: paramInt, value: "1", least: 1, most: 10},
 	{name: "activedefrag", kind: paramBool, value: "no"},
 	{name: "activerehashing", kind: paramBool, value: "yes"},
 	{name: "appendfilename", value: "appendonly.aof", fixed: true},
-	{name: "appendfsync", kind: paramChoice, value: "everysec always no"},
+	{name: "appendfsync", kind: paramChoice, value: "everysec", choices: "everysec always no"},
 	{name: "appendonly", kind: paramBool, value: "no"},
 	{name: "auto-aof-rewrite-min-size", kind: paramMemory, value: "67108864"},
 	{name: "auto-aof-rewrite-percentage", kind: paramInt, value: "100"},
@@ -63,8 +65,8 @@ var params = []param{
 	{name: "dbfilename", value: "dump.rdb"},
 	{name: "dir", value: "/data"},
 	{name: "dynamic-hz", kind: paramBool, value: "yes"},
-	{name: "enable-debug-command", kind: paramChoice, value: "no yes local", fixed: true, from: "7.0"},
-	{name: "enable-module-command", kind: paramChoice, value: "no yes local", fixed: true, from: "7.0"},
+	{name: "enable-debug-command", kind: paramChoice, value: "no", choices: "no yes local", fixed: true, from: "7.0"},
+	{name: "enable-module-command", kind: paramChoice, value: "no", choices: "no yes local", fixed: true, from: "7.0"},
 	{name: "hash-max-listpack-entries", alias: "hash-max-ziplist-entries", kind: paramInt, value: "512", from: "7.0"},
 	{name: "hash-max-listpack-value", alias: "hash-max-ziplist-value", kind: paramMemory, value: "64", from: "7.0"},
 	{name: "hash-max-ziplist-entries", kind: paramInt, value: "512", until: "7.0"},
@@ -84,11 +86,12 @@ var params = []param{
 	{name: "list-max-listpack-size", alias: "list-max-ziplist-size", kind: paramInt, value: "-2", least: math.MinInt32, from: "7.0"},
 	{name: "list-max-ziplist-size", kind: paramInt, value: "-2", least: math.MinInt32, until: "7.0"},
 	{name: "logfile", fixed: true},
-	{name: "loglevel", kind: paramChoice, value: "notice debug verbose warning"},
+	{name: "loglevel", kind: paramChoice, value: "notice", choices: "debug verbose notice warning"},
 	{name: "lua-time-limit", kind: paramInt, value: "5000", until: "7.0"},
 	{name: "maxclients", kind: paramInt, value: "10000", least: 1, most: math.MaxUint32},
 	{name: "maxmemory", kind: paramMemory, value: "0"},
-	{name: "maxmemory-policy", kind: paramChoice, value: "noeviction volatile-lru volatile-lfu volatile-random volatile-ttl allkeys-lru allkeys-lfu allkeys-random"},
+	{name: "maxmemory-policy", kind: paramChoice, value: "noeviction",
+		choices: "volatile-lru volatile-lfu volatile-random volatile-ttl allkeys-lru allkeys-lfu allkeys-random noeviction"},
 	{name: "maxmemory-samples", kind: paramInt, value: "5", least: 1, most: math.MaxInt32},
 	{name: "min-replicas-max-lag", alias: "min-slaves-max-lag", kind: paramInt, value: "10"},
 	{name: "min-replicas-to-write", alias: "min-slaves-to-write", kind: paramInt, value: "0"},
@@ -148,10 +151,6 @@ func (c *config) get(p *param) string {
 	if v, ok := c.values[p.name]; ok {
 		return v
 	}
-	if p.kind == paramChoice {
-		first, _, _ := strings.Cut(p.value, " ")
-		return first
-	}
 	return p.value
 }
 
@@ -165,7 +164,7 @@ func (p *param) parse(level, value string) (parsed, wrong string) {
 		}
 		return "", "argument must be 'yes' or 'no'"
 	case paramChoice:
-		choices := strings.Fields(p.value)
+		choices := strings.Fields(p.choices)
 		if v := strings.ToLower(value); slices.Contains(choices, v) {
 			return v, ""
 		}
@@ -252,7 +251,7 @@ func cmdConfig(q *request) {
 	case q.is("rewrite", 2, 2):
 		q.err("ERR The server is running without a config file")
 	case q.is("set", 4, -1) && q.since("7.0"):
-		q.err("ERR wrong number of arguments for 'config|set' command")
+		q.syntaxError()
 	default:
 		q.unknownSubcommand()
 	}
@@ -272,13 +271,26 @@ func (q *request) configGet() {
 			if name == "" {
 				continue
 			}
-			if slices.ContainsFunc(q.args[2:], func(pattern []byte) bool { return acl.MatchGlob(strings.ToLower(string(pattern)), []byte(name)) }) {
-				value := s.config.get(p)
-				if name == "port" {
-					value = strconv.Itoa(s.Port())
+			shown := ""
+			for _, pattern := range q.args[2:] {
+				switch {
+				case q.since("7.0") && !bytes.ContainsAny(pattern, "[*?") && equalFold(pattern, name):
+					shown = string(pattern) // as it was asked for
+				case acl.MatchGlob(strings.ToLower(string(pattern)), []byte(name)):
+					shown = name
+				default:
+					continue
 				}
-				found = append(found, name, value)
+				break
 			}
+			if shown == "" {
+				continue
+			}
+			value := s.config.get(p)
+			if name == "port" {
+				value = strconv.Itoa(s.Port())
+			}
+			found = append(found, shown, value)
 		}
 	}
 	q.mapHeader(len(found) / 2)

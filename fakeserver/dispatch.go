@@ -329,11 +329,11 @@ func (q *request) hiddenSortKeys() (option string) {
 // transaction.
 func (q *request) rejected(text string) {
 	switch {
-	case q.c.multi == nil:
 	case q.cmd != nil && q.cmd.Name == "exec":
 		q.endTransaction()
 		q.unwatch()
-		text = "EXECABORT Transaction discarded because of: " + text
+		text = "EXECABORT Transaction discarded because of: " + strings.TrimPrefix(text, "ERR ")
+	case q.c.multi == nil:
 	default:
 		q.c.multi.spoiled = true
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
+	"github.com/entracache/entracache/fakeserver/internal/resp"
 )
 
 // notifications are Redis' keyspace notifications: messages about what happened
@@ -107,6 +108,7 @@ var keyEvents = map[string]struct {
 	"del": {'g', ""}, "unlink": {'g', "del"}, "getdel": {'g', "del"}, "persist": {'g', ""}, "expire": {'g', ""}, "pexpire": {'g', "expire"},
 	"expireat": {'g', "expire"}, "pexpireat": {'g', "expire"}, "restore": {'g', ""}, "copy": {'g', "copy_to"},
 	"lpush": {'l', ""}, "rpush": {'l', ""}, "lpushx": {'l', "lpush"}, "rpushx": {'l', "rpush"}, "lpop": {'l', ""}, "rpop": {'l', ""}, "linsert": {'l', ""},
+	"sort": {'l', "sortstore"}, "georadius": {'z', "georadiusstore"}, "georadiusbymember": {'z', "georadiusstore"}, "geosearchstore": {'z', ""},
 	"lset": {'l', ""}, "lrem": {'l', ""}, "ltrim": {'l', ""},
 	"sadd": {'s', ""}, "srem": {'s', ""}, "spop": {'s', ""}, "sinterstore": {'s', ""}, "sunionstore": {'s', ""}, "sdiffstore": {'s', ""},
 	"hset": {'h', ""}, "hmset": {'h', "hset"}, "hsetnx": {'h', "hset"}, "hincrby": {'h', ""}, "hincrbyfloat": {'h', ""}, "hdel": {'h', ""},
@@ -119,7 +121,7 @@ var keyEvents = map[string]struct {
 // of its own.
 var removing = map[string]bool{
 	"lpop": true, "rpop": true, "lrem": true, "ltrim": true, "srem": true, "spop": true, "hdel": true, "zrem": true, "zremrangebyscore": true,
-	"zremrangebyrank": true, "zremrangebylex": true, "zpopmin": true, "zpopmax": true, "smove": true, "rpoplpush": true, "lmove": true,
+	"zremrangebyrank": true, "zremrangebylex": true, "zpopmin": true, "zpopmax": true, "rpoplpush": true, "lmove": true,
 }
 
 // notifyWrite publishes the events of a command that wrote.
@@ -127,6 +129,9 @@ func (s *Server) notifyWrite(tx *keyspace.Tx, w keyspace.Write, keys []string) {
 	name, _, _ := strings.Cut(w.Command.Name, "|")
 	db := w.Session.DB()
 	event := func(class byte, event, key string) { s.notify.event(s, class, event, db, key) }
+	gone := func(key string) bool {
+		return bytes.Equal(tx.Do(nil, s.engineCall(w.Session, "exists", []byte(key))), []byte(":0\r\n"))
+	}
 	switch name {
 	case "rename", "renamenx":
 		event('g', "rename_from", keys[0])
@@ -136,16 +141,44 @@ func (s *Server) notifyWrite(tx *keyspace.Tx, w keyspace.Write, keys []string) {
 		if to, err := strconv.Atoi(string(w.Args[2])); err == nil {
 			s.notify.event(s, 'g', "move_to", to, keys[0])
 		}
+	case "getex":
+		switch {
+		case gone(keys[0]):
+			event('g', "del", keys[0])
+		case equalFold(w.Args[2], "persist"):
+			event('g', "persist", keys[0])
+		default:
+			event('g', "expire", keys[0])
+		}
+	case "lmpop", "zmpop":
+		// The reply names the key that gave something.
+		v, _, err := resp.Parse(w.Reply)
+		if err != nil || len(v.Elems) == 0 {
+			return
+		}
+		key, side := string(v.Elems[0].Text), w.Args[2+len(keys)]
+		switch {
+		case name == "zmpop":
+			event('z', "zpop"+strings.ToLower(string(side)), key)
+		default:
+			event('l', strings.ToLower(string(side[:1]))+"pop", key)
+		}
+		if gone(key) {
+			event('g', "del", key)
+		}
 	case "smove":
 		event('s', "srem", keys[0])
+		if gone(keys[0]) {
+			event('g', "del", keys[0])
+		}
 		event('s', "sadd", keys[1])
 	case "rpoplpush":
-		event('l', "rpop", keys[0])
 		event('l', "lpush", keys[1])
+		event('l', "rpop", keys[0])
 	case "lmove":
 		side := func(i int) string { return strings.ToLower(string(w.Args[i][:1])) }
-		event('l', side(3)+"pop", keys[0])
 		event('l', side(4)+"push", keys[1])
+		event('l', side(3)+"pop", keys[0])
 	case "xgroup":
 		// For consumers see notifyConsumers.
 		if sub := strings.ToLower(string(w.Args[1])); sub == "create" || sub == "destroy" || sub == "setid" {
@@ -164,17 +197,18 @@ func (s *Server) notifyWrite(tx *keyspace.Tx, w keyspace.Write, keys []string) {
 			keys = keys[:1]
 		}
 		for _, k := range keys {
+			if e == "expire" && gone(k) { // the time had passed
+				event('g', "del", k)
+				continue
+			}
 			event(known.class, e, k)
 			if name == "setex" || name == "psetex" || name == "set" && setsExpiry(w.Args) {
 				event('g', "expire", k)
 			}
 		}
 	}
-	if removing[name] {
-		exists := tx.Do(nil, s.engineCall(w.Session, "exists", []byte(keys[0])))
-		if bytes.Equal(exists, []byte(":0\r\n")) {
-			event('g', "del", keys[0])
-		}
+	if removing[name] && gone(keys[0]) {
+		event('g', "del", keys[0])
 	}
 }
 

@@ -127,7 +127,15 @@ func (q *request) presentable() [][]byte {
 		return args
 	}
 	switch q.container() {
-	case "auth", "acl", "migrate":
+	case "acl":
+		// 7.0 knows subcommands, and hides what only SETUSER is told.
+		switch {
+		case !q.since("7.0"):
+			return hide(1, len(q.args))
+		case len(q.args) > 2 && equalFold(q.args[1], "setuser"):
+			return hide(2, len(q.args))
+		}
+	case "auth", "migrate":
 		return hide(1, len(q.args))
 	case "config":
 		if len(q.args) > 2 && equalFold(q.args[1], "set") {

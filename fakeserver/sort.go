@@ -161,15 +161,11 @@ func (q *request) sort(tx *keyspace.Tx, o *sortOptions) {
 		}
 		return
 	}
-	q.ask(tx, "del", o.store)
-	if len(out) > 0 {
-		args := [][]byte{o.store}
-		for _, v := range out {
-			args = append(args, v.Text)
-		}
-		q.ask(tx, "rpush", args...)
+	var results [][]byte
+	for _, v := range out {
+		results = append(results, v.Text)
 	}
-	q.integer(int64(len(out)))
+	q.replace(tx, o.store, "rpush", results, len(out))
 }
 
 // nonNil gives nil the length 0 and anything else the length 1.

@@ -158,7 +158,7 @@ func (e *Engine) waitedFor() []dbKey {
 
 // waits are the commands in which the engine itself would wait. It must not:
 // the keyspace is locked, so nothing could ever wake it.
-var waits = map[string]bool{"blpop": true, "brpop": true, "brpoplpush": true, "blmove": true, "bzpopmin": true, "bzpopmax": true}
+var waits = map[string]bool{"blpop": true, "brpop": true, "brpoplpush": true, "blmove": true, "bzpopmin": true, "bzpopmax": true, "bzmpop": true}
 
 // withoutWaiting runs such a command in a transaction of the engine's own,
 // where it takes what is there or answers at once that there is nothing.

@@ -129,6 +129,8 @@ type Call struct {
 	Proto   int // 2 or 3
 	// Script is told of the calls that an EVAL makes; nil for other commands.
 	Script *Script
+	// Quiet calls are not told to who observes; see Tx.Tell.
+	Quiet bool
 }
 
 // Do runs one command and appends its reply to dst.
@@ -208,10 +210,13 @@ func (t *Tx) Do(dst []byte, c Call) []byte {
 
 // tell lets the observer know of a write that did not fail.
 func (t *Tx) tell(c Call, reply []byte) {
-	if c.Command.Write && t.e.observe != nil && len(reply) > 0 && reply[0] != '-' {
+	if c.Command.Write && !c.Quiet && t.e.observe != nil && len(reply) > 0 && reply[0] != '-' {
 		t.e.observe(t, Write{Session: c.Session, Command: c.Command, Args: c.Args, Reply: reply})
 	}
 }
+
+// Tell lets the observer know of a write that was made by several quiet calls.
+func (t *Tx) Tell(c Call, reply []byte) { t.tell(c, reply) }
 
 // wrote notes for those who wait that a key was written.
 func (t *Tx) wrote(s *Session, key []byte) {
