@@ -199,17 +199,17 @@ func TestPanicOutsideOfCommands(t *testing.T) {
 	c.send("*bad") // the event about it asks for the time
 	c.closed()
 	require.False(t, clock.armed.Load())
-	require.NotEmpty(t, faults(s))
+	require.NotEmpty(t, ownFaults(s))
 
 	c = dialLines(t, s)
 	require.Equal(t, "+OK", c.do("PSETEX k 60000 v"))
 	clock.armed.Store(true)
 	s.expireKeys()
-	require.Len(t, faults(s), 2)
+	require.Len(t, ownFaults(s), 2)
 	assert.Equal(t, ":1", c.do("EXISTS k"))
 }
 
-func faults(s *Server) (found []Event) {
+func ownFaults(s *Server) (found []Event) {
 	for _, e := range s.Events() {
 		if e.Kind == EventCommand && e.Reason == ReasonPanic {
 			found = append(found, e)
