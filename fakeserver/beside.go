@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/entracache/entracache/fakeserver/internal/command"
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
 )
 
@@ -31,7 +32,7 @@ func (s *Server) Do(args ...string) (reply string, err error) {
 		err = fmt.Errorf("ERR wrong number of arguments for '%s' command", cmd.Name)
 	case cmd.Name == "publish":
 		return fmt.Sprintf(":%d\r\n", s.hub.publish(args[1], list[2])), nil
-	case s.handlers[cmd.ID] != nil:
+	case !s.plain(cmd):
 		err = errors.New("it is about a connection; send it over one")
 	default:
 		reply = string(s.keyspace.Do(nil, keyspace.Call{Session: s.keyspace.NewSession(), Command: cmd, Args: list, Proto: 2}))
@@ -43,4 +44,12 @@ func (s *Server) Do(args ...string) (reply string, err error) {
 		err = fmt.Errorf("run %s beside the wire: %w", strings.ToUpper(args[0]), err)
 	}
 	return reply, err
+}
+
+// plain says whether the data engine runs the command and needs nothing for it
+// but the keyspace.
+func (s *Server) plain(cmd *command.Command) bool {
+	name, _, _ := strings.Cut(cmd.Name, "|")
+	t := s.traits[cmd.ID]
+	return s.keyspace.Knows(name) && !t.waits && !t.script && !cmd.InCategory("connection") && !cmd.InCategory("transaction") && !cmd.InCategory("pubsub")
 }

@@ -15,6 +15,15 @@ Feature: A client comes back after the cache has closed its connections
     Then within 10 minutes "PING" succeeds
     And no sign-in was refused
 
+  @id:reconnect.after-outage @must @req:ENT-REBOOT-1
+  Scenario: Nodes that are away for a while are waited for
+    Given the client has opened a connection
+    When the cache reboots and is away for 15 minutes
+    And the client tries to run "PING"
+    And 15 minutes have passed
+    Then within 10 minutes "PING" succeeds
+    And no sign-in was refused
+
   @id:reconnect.fresh-token @must @req:ENT-PASS-2
   Scenario: A reconnect after the first token's life signs in with a fresh token at the first attempt
     Given the client has opened a connection

@@ -47,13 +47,21 @@ func (w *World) startCache(opts ...fakeserver.Option) error {
 	})
 }
 
-// anUntrustedCertificate replaces the cache by one that differs in its certificate only. It comes before the client's first act.
 func (w *World) anUntrustedCertificate() error {
+	return w.otherCache(fakeserver.WithForeignCertificate())
+}
+
+func (w *World) wordsRefusal(text string) error {
+	return w.otherCache(fakeserver.WithWrongPassText(text))
+}
+
+// otherCache replaces the cache by one that differs in the option only. It comes before the client's first act.
+func (w *World) otherCache(option fakeserver.Option) error {
 	if w.opened {
-		return fmt.Errorf("the certificate must be set before the client connects")
+		return fmt.Errorf("the step changes how the cache is made: it must come before the client connects")
 	}
 	assignments := w.cache.Assignments()
-	if err := w.startCache(fakeserver.WithForeignCertificate()); err != nil {
+	if err := w.startCache(option); err != nil {
 		return err
 	}
 	for _, a := range assignments {

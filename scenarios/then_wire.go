@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -133,6 +134,17 @@ func (w *World) refusedBecause(reasons []fakeserver.Reason) func() error {
 		}
 		return expect(expected, "%s", join(seen))
 	}
+}
+
+// faultWasMet proves that the client met the fault of the scenario: without it the scenario would show nothing.
+func (w *World) faultWasMet() error {
+	if w.fault == nil {
+		return errors.New("the step needs a fault that was set before it")
+	}
+	if w.fault.Fired() == 0 {
+		return expect("the client to send AUTH", "it has sent none")
+	}
+	return nil
 }
 
 func (w *World) sentNoToken() error {

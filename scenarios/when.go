@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/entracache/entracache/fakeentra"
+	"github.com/entracache/entracache/fakeserver"
 	"github.com/entracache/entracache/scenarios/protocol"
 )
 
@@ -47,6 +48,38 @@ func (w *World) published(message, channel string) error {
 }
 
 func (w *World) cacheReboots() error { return w.cache.Reboot() }
+
+func (w *World) cacheIsAway(minutes int) error {
+	return w.cache.Reboot(fakeserver.RebootTakes(w.wall(minutes)))
+}
+
+func (w *World) nextAuthRefused() error {
+	return w.meets(fakeserver.Fault{Action: fakeserver.FaultError, Command: fakeserver.FaultSignIn, Times: 1, Error: fakeserver.DefaultWrongPassText})
+}
+
+func (w *World) nextAuthLost() error {
+	return w.meets(fakeserver.Fault{Action: fakeserver.FaultDrop, Command: fakeserver.FaultSignIn, Times: 1})
+}
+
+func (w *World) nextAuthHeldBack() error {
+	return w.meets(fakeserver.Fault{Action: fakeserver.FaultTruncate, Then: fakeserver.FaultHang, Command: fakeserver.FaultSignIn, Times: 1})
+}
+
+func (w *World) heldBackIsSent() error {
+	w.fault.Remove()
+	return nil
+}
+
+func (w *World) connectionsGoDead() error {
+	return w.meets(fakeserver.Fault{Action: fakeserver.FaultHalfOpen, AtOnce: true})
+}
+
+// meets sets a fault of the cache that the client is to meet.
+func (w *World) meets(f fakeserver.Fault) error {
+	var err error
+	w.fault, err = w.cache.AddFault(f)
+	return err
+}
 
 func (w *World) accessKeysDisabled() error { return w.cache.DisableAccessKeys() }
 

@@ -51,7 +51,8 @@ type World struct {
 	foreign *fakeentra.Tenant // the application's tenant, where it is not the cache's
 	request protocol.Request  // the open request as the Given steps shape it
 	opened  bool
-	slow    *fakeentra.FaultHandle // since when the issuer is slow to answer; nil while it is not
+	slow    *fakeentra.FaultHandle  // since when the issuer is slow to answer; nil while it is not
+	fault   *fakeserver.FaultHandle // the fault of the cache that the client is to meet
 	// openedIDs are the connections that the last "has opened" step saw.
 	openedIDs []int64
 

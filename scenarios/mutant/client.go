@@ -31,7 +31,7 @@ type client struct {
 	all        []*conn
 	signedIn   bool // NeverReconnects: there was a connection once
 	refused    bool // GivesUpWhenRefused
-	broken     bool // LosesConnectionOnDenial
+	broken     bool // LosesConnectionOnDenial, BreaksWhenRefusedAgain, KnowsOneWording
 	subscriber *conn
 }
 
@@ -91,7 +91,7 @@ func (c *client) command(ctx context.Context, args []string) (protocol.Value, er
 			return protocol.Value{}, &tokenError{err}
 		}
 	}
-	if c.bug == LosesConnectionOnDenial && c.isBroken() {
+	if c.isBroken() {
 		return protocol.Value{}, errClosed
 	}
 	v, err := c.attempt(ctx, args)
@@ -168,6 +168,7 @@ func (c *client) take(ctx context.Context) (*conn, error) {
 	if err != nil {
 		var refused *authError
 		c.refused = c.refused || errors.As(err, &refused)
+		c.broken = c.broken || c.bug == KnowsOneWording && refused != nil && !strings.HasPrefix(refused.text, "WRONGPASS")
 		return nil, err
 	}
 	c.signedIn = true

@@ -33,6 +33,7 @@ func (e *tokenError) Unwrap() error { return e.err }
 
 // conn is one connection. Calls are made one at a time; a reader hands replies to the call and pushes to onPush.
 type conn struct {
+	bug     Bug
 	net     net.Conn
 	proto   int
 	replies chan protocol.Value
@@ -66,7 +67,7 @@ func (c *client) dial(ctx context.Context, onPush func(protocol.Value)) (*conn, 
 	if err != nil {
 		return nil, err
 	}
-	cn := &conn{net: raw, proto: c.proto(), replies: make(chan protocol.Value, 1), gone: make(chan struct{}), onPush: onPush}
+	cn := &conn{bug: c.bug, net: raw, proto: c.proto(), replies: make(chan protocol.Value, 1), gone: make(chan struct{}), onPush: onPush}
 	go cn.read()
 	if err := c.handshake(cn, user, password); err != nil {
 		cn.close()
@@ -156,7 +157,13 @@ func (c *client) userAndPassword(token accessToken) (user, password string) {
 // renew signs in again on the connection. A failure leaves the connection as it is: the cache closes it in its time.
 func (c *client) renew(cn *conn, token accessToken) {
 	user, password := c.userAndPassword(token)
-	_ = c.signIn(cn, []string{"AUTH", user, password})
+	err := c.signIn(cn, []string{"AUTH", user, password})
+	var refused *authError
+	if c.bug == BreaksWhenRefusedAgain && errors.As(err, &refused) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.broken = true
+	}
 }
 
 // do sends a command and waits for its reply. timeout 0 waits for ever.
@@ -171,7 +178,7 @@ func (cn *conn) do(timeout time.Duration, args ...string) (protocol.Value, error
 		return protocol.Value{}, fmt.Errorf("%w: %w", errClosed, err)
 	}
 	var expired <-chan time.Time
-	if timeout > 0 {
+	if timeout > 0 && cn.bug != WaitsForEver {
 		timer := time.NewTimer(timeout)
 		defer timer.Stop()
 		expired = timer.C
@@ -188,6 +195,9 @@ func (cn *conn) do(timeout time.Duration, args ...string) (protocol.Value, error
 			return protocol.Value{}, errClosed
 		}
 	case <-expired:
+		if cn.bug == KeepsAfterTimeout {
+			return protocol.Value{}, context.DeadlineExceeded
+		}
 		cn.close() // the reply may still come: the connection is of no use any more
 		return protocol.Value{}, context.DeadlineExceeded
 	}

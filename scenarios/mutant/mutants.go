@@ -47,6 +47,10 @@ const (
 	SendsAccessKeyAsUser    Bug = "sends-access-key-as-user"
 	LosesConnectionOnDenial Bug = "loses-connection-on-denial"
 	DiesWhenClosedEarly     Bug = "dies-when-closed-early"
+	BreaksWhenRefusedAgain  Bug = "breaks-when-refused-again"
+	WaitsForEver            Bug = "waits-for-ever"
+	KeepsAfterTimeout       Bug = "keeps-after-timeout"
+	KnowsOneWording         Bug = "knows-one-wording"
 )
 
 // Mutants are all of them.
@@ -73,7 +77,7 @@ func Mutants() []Mutant {
 		{GivesUpWhenRefused, "after one WRONGPASS the client never tries again",
 			[]string{"refused.comes-in-later", "policy.removed"}, "refused.unassigned"},
 		{NeverReconnects, "a closed connection stays closed",
-			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back", "keys.changed-twice", "policy.removed"}, "refresh.same-connection"},
+			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back", "keys.changed-twice", "policy.removed", "reconnect.after-outage"}, "refresh.same-connection"},
 		{NeverResubscribes, "the subscriber reconnects without subscribing again",
 			[]string{"pubsub.resp2-comes-back"}, "pubsub.resp3-survives"},
 		{DropsMessages, "messages do not reach the application",
@@ -108,6 +112,14 @@ func Mutants() []Mutant {
 			[]string{"keys.key-works-before"}, "signin.object-id"},
 		{DiesWhenClosedEarly, "a token that arrives after the client was closed is an error that nobody catches",
 			[]string{"close.during-renewal"}, "refresh.same-connection"},
+		{BreaksWhenRefusedAgain, "a renewal that is refused ends the client",
+			[]string{"trouble.refused-renewal"}, "refresh.same-connection"},
+		{WaitsForEver, "a reply is waited for without a bound",
+			[]string{"trouble.lost-reply", "trouble.dead-connections"}, "refresh.same-connection"},
+		{KeepsAfterTimeout, "a connection whose reply was not waited for is used again",
+			[]string{"trouble.late-reply"}, "refresh.same-connection"},
+		{KnowsOneWording, "a refusal that does not begin with WRONGPASS is taken for a fault that lasts",
+			[]string{"trouble.other-wording"}, "refused.unassigned"},
 		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
 			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 	}
