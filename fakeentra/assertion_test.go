@@ -8,7 +8,10 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"maps"
 	"math/big"
 	"net/http"
@@ -238,7 +241,9 @@ type otherIssuer struct {
 	name   string // what its document says it is; its URL if empty
 }
 
-func newOtherIssuer(t testing.TB) *otherIssuer {
+func newOtherIssuer(t testing.TB) *otherIssuer { return serveOtherIssuer(t, httptest.NewServer) }
+
+func serveOtherIssuer(t testing.TB, serve func(http.Handler) *httptest.Server) *otherIssuer {
 	t.Helper()
 	o := &otherIssuer{key: certificates()[1], kid: "first"}
 	mux := http.NewServeMux()
@@ -259,7 +264,7 @@ func newOtherIssuer(t testing.TB) *otherIssuer {
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(o.keys(t))
 	})
-	o.Server = httptest.NewServer(mux)
+	o.Server = serve(mux)
 	t.Cleanup(o.Close)
 	return o
 }
@@ -403,6 +408,23 @@ func TestFederationBetweenServers(t *testing.T) {
 	require.NoError(t, err)
 	got := post(t, newClient(t, second), tokenURL(second), assertionForm(target, token))
 	require.Equal(t, http.StatusOK, got.status, got.body)
+}
+
+func TestFederationCA(t *testing.T) {
+	other := serveOtherIssuer(t, httptest.NewTLSServer)
+	other.Config.ErrorLog = log.New(io.Discard, "", 0) // who does not trust it says so
+	ask := func(opts ...fakeentra.Option) answer {
+		s := fakeentra.RunT(t, opts...)
+		app := s.RegisterApp("orders", fakeentra.WithFederatedCredential(fakeentra.FederatedCredential{Issuer: other.issuer(), Subject: otherSubject}))
+		return post(t, newClient(t, s), tokenURL(s), assertionForm(app, other.assertion(time.Now()).sign(t)))
+	}
+	assert.Equal(t, []any{50166.0}, ask().decode(t)["error_codes"], "not trusted")
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw})
+	a := ask(fakeentra.WithFederationCA(ca))
+	assert.Equal(t, http.StatusOK, a.status, a.body)
+
+	_, err := fakeentra.Start(fakeentra.WithFederationCA([]byte("no certificate")))
+	require.ErrorContains(t, err, "WithFederationCA: expected certificates in PEM")
 }
 
 func TestFederatedCredentialsThatMakeNoSense(t *testing.T) {
