@@ -183,6 +183,7 @@ func (t *Tx) Do(dst []byte, c Call) []byte {
 	if c.Command.Name == "xread" || c.Command.Name == "xreadgroup" {
 		c.Args = withoutBlock(c)
 	}
+	c.Args = allAtOnce(c)
 	if waits[c.Command.Name] {
 		dst = append(dst, e.withoutWaiting(c)...)
 	} else {

@@ -1,6 +1,7 @@
 package keyspace
 
 import (
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/entracache/entracache/fakeserver/internal/command"
+	"github.com/entracache/entracache/fakeserver/internal/resp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -129,6 +131,31 @@ func TestWaiterTakesNothingOnceCancelledOrDead(t *testing.T) {
 	reply, served = f.Cancel(w)
 	assert.True(t, served, "served before it was cancelled")
 	assert.Equal(t, "$1\r\no\r\n", string(reply))
+}
+
+// TestScansLeaveNothingOut: whoever removes what a page shows, as clients do,
+// must still come to see all of it.
+func TestScansLeaveNothingOut(t *testing.T) {
+	f := newFixture(t)
+	for i := range 50 {
+		f.do("sadd", "s", strconv.Itoa(i))
+		f.do("zadd", "z", "1", strconv.Itoa(i))
+	}
+	for scan, remove := range map[string][]string{"sscan": {"srem", "s"}, "zscan": {"zrem", "z"}} {
+		for cursor := "0"; ; {
+			reply, _, err := resp.Parse([]byte(f.do(scan, remove[1], cursor, "COUNT", "10")))
+			require.NoError(t, err)
+			for _, v := range reply.Elems[1].Elems {
+				f.do(append(remove, string(v.Text))...)
+			}
+			if cursor = string(reply.Elems[0].Text); cursor == "0" {
+				break
+			}
+		}
+		assert.Equal(t, ":0\r\n", f.do("exists", remove[1]), scan)
+	}
+	assert.Contains(t, f.do("sscan", "s", "0", "COUNT"), "-ERR")
+	assert.Contains(t, f.do("sscan", "s", "0", "COUNT", "x"), "-ERR")
 }
 
 // TestPanicLeavesTheEngineUsable: the engine takes its own lock without defer.

@@ -43,7 +43,44 @@ func TestLinearTime(t *testing.T) {
 			return time.Since(begin)
 		}
 	}
+	// waiting are n clients that wait for one of some keys, and a write for each.
+	waiting := func(keys func(i, n int) string) func(*fixture, int) time.Duration {
+		return func(f *fixture, n int) time.Duration {
+			served := 0
+			begin := time.Now()
+			for i := range n {
+				k := keys(i, n)
+				f.Block(f.s, [][]byte{[]byte(k)}, false, func() bool { return true }, func(tx *Tx, waiting bool) ([]byte, bool) {
+					reply := tx.Do(nil, f.call("lpop", k))
+					if string(reply) == "$-1\r\n" {
+						return nil, false
+					}
+					served++
+					return reply, true
+				})
+			}
+			for i := range n {
+				f.do("rpush", keys(i, n), "x")
+			}
+			assert.Equal(t, n, served)
+			return time.Since(begin)
+		}
+	}
 	for name, load := range map[string]func(*fixture, int) time.Duration{
+		"clients that wait for one key":   waiting(func(int, int) string { return "l" }),
+		"clients that wait for many keys": waiting(func(i, _ int) string { return fmt.Sprint("l", i) }),
+		"clients that wait in vain": func(f *fixture, n int) time.Duration {
+			waiting(func(int, int) string { return "l" })(f, 1)
+			for i := range n {
+				f.Block(f.s, [][]byte{[]byte("other"), fmt.Append(nil, i)}, false, func() bool { return true },
+					func(*Tx, bool) ([]byte, bool) { return nil, false })
+			}
+			begin := time.Now()
+			for range n {
+				f.do("rpush", "l", "x")
+			}
+			return time.Since(begin)
+		},
 		"LPUSH":                  one("set", pair, "lpush l", key),
 		"LPUSHX":                 one("rpush l", key, "lpushx l", key),
 		"RPUSH":                  one("rpush l", key, "rpush l", key),

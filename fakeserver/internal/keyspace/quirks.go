@@ -2,6 +2,7 @@ package keyspace
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,6 +62,16 @@ func refuse(c Call) (reply string, refused bool) {
 		}
 	}
 	return "", false
+}
+
+// allAtOnce makes SSCAN and ZSCAN give all elements with the first call, as the
+// engine's SCAN and HSCAN do. With a cursor it would sort everything for each
+// page, and leave elements out where others were removed meanwhile.
+func allAtOnce(c Call) [][]byte {
+	if name := c.Command.Name; name != "sscan" && name != "zscan" || len(c.Args)%2 == 0 {
+		return c.Args // without a value for each option it is an error
+	}
+	return append(slices.Clip(c.Args), []byte("COUNT"), []byte("1000000000"))
 }
 
 // repair puts right what a command left behind.
