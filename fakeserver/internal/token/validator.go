@@ -84,6 +84,7 @@ func New(cfg Config) (*Validator, error) {
 			jwt.WithValidMethods([]string{jwt.SigningMethodRS256.Alg()}),
 			// The claims are compared here, with our clock and our reasons.
 			jwt.WithoutClaimsValidation(),
+			jwt.WithStrictDecoding(),
 		),
 		verified: map[[sha256.Size]byte]remembered{},
 	}, nil
@@ -153,6 +154,12 @@ func (v *Validator) signature(ctx context.Context, compact string) (*keySet, rem
 		if set := v.issuer.current.Load(); set != nil && set.keys[known.kid] == known.key {
 			return set, known, nil
 		}
+	}
+
+	// The decoder skips line ends, which RFC 7515 (section 2) does not allow: with
+	// them one token could be written in many ways.
+	if strings.ContainsAny(compact, "\r\n") {
+		return nil, remembered{}, &Error{Reason: Malformed, Detail: "a line end within the token"}
 	}
 
 	var (
