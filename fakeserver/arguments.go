@@ -1,10 +1,14 @@
 package fakeserver
 
 import (
+	"bytes"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
+	"github.com/entracache/entracache/fakeserver/internal/resp"
 )
 
 // Commands of the data engine whose arguments are checked here first: the
@@ -209,4 +213,215 @@ func checkLPos(q *request) bool {
 		}
 	}
 	return true
+}
+
+// checkPopCount checks the count of LPOP, RPOP and SPOP.
+func checkPopCount(q *request) bool {
+	if len(q.args) != 3 || !q.since("6.2") {
+		return true
+	}
+	if n, ok := parseNumber(q.args[2]); !ok || n < 0 {
+		q.err("ERR value is out of range, must be positive")
+		return false
+	}
+	return true
+}
+
+// checkCopy checks the database that COPY names.
+func checkCopy(q *request) bool {
+	for i := 3; i+1 < len(q.args); i++ {
+		if !equalFold(q.args[i], "db") {
+			continue
+		}
+		i++
+		n, ok := q.number(q.args[i], notAnInteger)
+		if !ok {
+			return false
+		}
+		if n < 0 || n >= keyspace.Databases {
+			q.err("ERR DB index is out of range")
+			return false
+		}
+	}
+	return true
+}
+
+const notAFloat = "ERR value is not a valid float"
+
+// isNaN says of a number that it is none, which the engine takes for one.
+func isNaN(arg []byte) bool {
+	return equalFold(bytes.TrimLeft(arg, "+-"), "nan")
+}
+
+// goodScores checks the scores of ZADD.
+func (q *request) goodScores() bool {
+	at := 2
+	for at < len(q.args) && zaddOptions[strings.ToLower(string(q.args[at]))] {
+		at++
+	}
+	for ; at < len(q.args); at += 2 {
+		if isNaN(q.args[at]) {
+			q.err(notAFloat)
+			return false
+		}
+	}
+	return true
+}
+
+var zaddOptions = map[string]bool{"nx": true, "xx": true, "gt": true, "lt": true, "ch": true, "incr": true}
+
+// checkZIncrBy refuses what would make a score that is no number.
+func checkZIncrBy(q *request) bool {
+	by, err := strconv.ParseFloat(string(q.args[2]), 64)
+	if isNaN(q.args[2]) {
+		q.err(notAFloat)
+		return false
+	}
+	if err != nil || !math.IsInf(by, 0) {
+		return true
+	}
+	fine := true
+	q.withKeyspace(func(tx *keyspace.Tx) {
+		score, err := strconv.ParseFloat(string(q.ask(tx, "zscore", q.args[1], q.args[3]).Text), 64)
+		fine = err != nil || !math.IsNaN(score+by)
+	})
+	if !fine {
+		q.err("ERR resulting score is not a number (NaN)")
+	}
+	return fine
+}
+
+// checkZStore checks the number of keys of ZUNION, ZUNIONSTORE and the like.
+func checkZStore(q *request) bool {
+	at := 1
+	if strings.HasSuffix(q.cmd.Name, "store") {
+		at = 2
+	}
+	if !q.since("7.0") || len(q.args) <= at {
+		return true
+	}
+	_, _, ok := q.numbered(at)
+	return ok
+}
+
+// checkHIncr checks what HINCRBY and HINCRBYFLOAT add to.
+func checkHIncr(q *request) bool {
+	float := q.cmd.Name == "hincrbyfloat"
+	by, isNumber := parseNumber(q.args[3])
+	if !float && !isNumber {
+		q.err(notAnInteger)
+		return false
+	}
+	text := ""
+	q.withKeyspace(func(tx *keyspace.Tx) {
+		v := q.ask(tx, "hget", q.args[1], q.args[2])
+		if v.Kind == resp.KindError || v.IsNull() {
+			return
+		}
+		if float {
+			if _, err := strconv.ParseFloat(string(v.Text), 64); err != nil {
+				text = "ERR hash value is not a float"
+			}
+			return
+		}
+		n, ok := parseNumber(v.Text)
+		switch {
+		case !ok:
+			text = "ERR hash value is not an integer"
+		case by > 0 && n > math.MaxInt64-by, by < 0 && n < math.MinInt64-by:
+			text = "ERR increment or decrement would overflow"
+		}
+	})
+	if text != "" {
+		q.err(text)
+	}
+	return text == ""
+}
+
+func checkDecrBy(q *request) bool {
+	if string(q.args[2]) == strconv.Itoa(math.MinInt64) {
+		q.err("ERR decrement would overflow")
+		return false
+	}
+	return true
+}
+
+func checkIncrByFloat(q *request) bool {
+	if f, err := strconv.ParseFloat(string(q.args[2]), 64); err == nil && math.IsInf(f, 0) {
+		q.err("ERR increment would produce NaN or Infinity")
+		return false
+	}
+	if isNaN(q.args[2]) {
+		q.err(notAFloat)
+		return false
+	}
+	return true
+}
+
+func checkMSet(q *request) bool {
+	if len(q.args)%2 == 1 {
+		return true
+	}
+	if q.since("7.0") {
+		q.err("ERR wrong number of arguments for '" + q.cmd.Name + "' command")
+	} else {
+		q.err("ERR wrong number of arguments for MSET") // MSETNX too
+	}
+	return false
+}
+
+// cmdSetRange is SETRANGE; nothing written makes no key.
+func cmdSetRange(q *request) {
+	if len(q.args[3]) > 0 {
+		q.data(nil)
+		return
+	}
+	if n, ok := q.number(q.args[2], notAnInteger); !ok || n < 0 {
+		if ok {
+			q.err("ERR offset is out of range")
+		}
+		return
+	}
+	q.withKeyspace(func(tx *keyspace.Tx) {
+		if value, ok := q.textAt(tx, q.args[1]); ok {
+			q.integer(int64(len(value)))
+		}
+	})
+}
+
+// cmdType is TYPE; to the engine a HyperLogLog is a type of its own.
+func cmdType(q *request) {
+	q.withKeyspace(func(tx *keyspace.Tx) { q.simple(q.typeOf(tx, q.args[1])) })
+}
+
+// cmdZScan is ZSCAN, whose scores are strings in RESP3 too.
+func cmdZScan(q *request) {
+	q.withKeyspace(func(tx *keyspace.Tx) {
+		start := len(q.out)
+		q.out = tx.Do(q.out, q.s.engineCall(q.session(), "zscan", q.args[1:]...))
+		q.failed = isError(q.out[start:])
+	})
+}
+
+// paired is a command of the data engine whose members and scores are in pairs
+// in RESP3, where the engine has them in turn.
+func paired(next handler) handler {
+	return func(q *request) {
+		start := len(q.out)
+		next(q)
+		if q.protocol() < 3 || q.failed {
+			return
+		}
+		v, _, err := resp.Parse(bytes.Clone(q.out[start:]))
+		if err != nil || len(v.Elems) < 2 || v.Elems[1].Kind != resp.KindDouble || len(q.args) == 2 {
+			return
+		}
+		q.out = resp.AppendArray(q.out[:start], len(v.Elems)/2)
+		for pair := range slices.Chunk(v.Elems, 2) {
+			q.out = resp.AppendArray(q.out, 2)
+			for _, e := range pair {
+				q.out = e.Append(q.out, 3)
+			}
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/entracache/entracache/fakeserver/internal/command"
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
+	"github.com/entracache/entracache/fakeserver/internal/resp"
 )
 
 // A blocking command is a queue of attempts at its form that does not block,
@@ -296,8 +297,13 @@ func cmdXRead(q *request) {
 	if !ok {
 		return
 	}
+	if !q.goodXRead() {
+		return
+	}
 	if at < 0 {
+		start := len(q.out)
 		q.data(nil)
+		q.out = byStream(q.out, start, q.protocol())
 		return
 	}
 	call := keyspace.Call{Session: q.session(), Command: q.cmd, Proto: q.protocol()}
@@ -312,8 +318,27 @@ func cmdXRead(q *request) {
 			return nil, false
 		}
 		q.failed = isError(reply)
-		return reply, true
+		return byStream(reply, 0, q.protocol()), true
 	}, q.nullArray)
+}
+
+// byStream makes a map of what was read, which the engine has in pairs in RESP3
+// too. The reply starts at start.
+func byStream(out []byte, start, proto int) []byte {
+	if proto < 3 || !bytes.HasPrefix(out[start:], []byte("*")) {
+		return out
+	}
+	v, _, err := resp.Parse(bytes.Clone(out[start:]))
+	if err != nil || v.IsNull() {
+		return out
+	}
+	out = resp.AppendMap(out[:start], proto, len(v.Elems))
+	for _, stream := range v.Elems {
+		for _, e := range stream.Elems {
+			out = e.Append(out, proto)
+		}
+	}
+	return out
 }
 
 // blockOption finds BLOCK and its milliseconds; at is its index, -1 if there is

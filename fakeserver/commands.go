@@ -79,14 +79,42 @@ var own = map[string]handler{
 	"move":      checked(checkMove),
 	"flushall":  checked(checkFlush),
 	"flushdb":   checked(checkFlush),
-	"bitpos":    checked(checkBitPos),
-	"lmove":     checked(checkSides),
-	"lpos":      checked(checkLPos),
+	"copy":      checked(checkCopy),
+	"bitcount":  cmdBitRange,
+	"bitpos":    cmdBitRange,
+	"decrby":    checked(checkDecrBy),
+	"mset":      checked(checkMSet),
+	"msetnx":    checked(checkMSet),
+	"setrange":  cmdSetRange,
+	"type":      cmdType,
+	"lpop":      checked(checkPopCount),
+	"rpop":      checked(checkPopCount),
+	"spop":      checked(checkPopCount),
+	"hincrby":   checked(checkHIncr),
+	"zincrby":   checked(checkZIncrBy),
+	"zunion":    paired(checked(checkZStore)),
+	"zinter":    paired(checked(checkZStore)),
+
+	"zscan":            cmdZScan,
+	"zrange":           paired(cmdData),
+	"zrevrange":        paired(cmdData),
+	"zrangebyscore":    paired(cmdData),
+	"zrevrangebyscore": paired(cmdData),
+	"zrandmember":      paired(cmdData),
+	"zpopmin":          paired(cmdData),
+	"zpopmax":          paired(cmdData),
+	"geoadd":           cmdGeoAdd,
+
+	"incrbyfloat":  checked(checkIncrByFloat),
+	"hincrbyfloat": checked(checkHIncr),
+	"lmove":        checked(checkSides),
+	"lpos":         checked(checkLPos),
 
 	"del":    cmdDel,
 	"unlink": cmdDel,
 	"zadd":   cmdZAdd,
 
+	"bitop":       cmdStore,
 	"sinterstore": cmdStore,
 	"sunionstore": cmdStore,
 	"sdiffstore":  cmdStore,
@@ -108,6 +136,9 @@ var own = map[string]handler{
 	"lcs":         cmdLCS,
 	"geohash":     cmdGeohash,
 	"xsetid":      cmdXSetID,
+	"xinfo":       cmdXInfo,
+	"xgroup":      checked(checkXGroup),
+	"xtrim":       checked(checkXTrim),
 
 	"blpop":      popping("lpop"),
 	"brpop":      popping("rpop"),
@@ -137,6 +168,9 @@ func (s *Server) commandHandlers() []handler {
 	}
 	return handlers
 }
+
+// cmdData is a command of the data engine.
+func cmdData(q *request) { q.data(nil) }
 
 func cmdNotEmulated(q *request) {
 	q.err("ERR entracache does not emulate the command '" + q.cmd.Name + "'")

@@ -11,6 +11,7 @@ import (
 	"github.com/entracache/entracache/fakeserver/internal/acl"
 	"github.com/entracache/entracache/fakeserver/internal/command"
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
+	"github.com/entracache/entracache/fakeserver/internal/resp"
 )
 
 // request is one command on its way through the server.
@@ -235,6 +236,9 @@ func (q *request) data(script *keyspace.Script) {
 		q.out = q.s.keyspace.Do(q.out, call)
 	}
 	q.failed = len(q.out) > start && q.out[start] == '-'
+	if call.Proto >= 3 && string(q.out[start:]) == "*-1\r\n" {
+		q.out = resp.AppendNull(q.out[:start], call.Proto) // the engine has only one null
+	}
 }
 
 // permitted checks the access policy and answers NOPERM where it says no.

@@ -38,8 +38,10 @@ func (s *Server) commandTraits() []trait {
 			t.script = true
 			// 6.0 has no flag for it.
 			t.replicates = true
+			t.unmonitored = false // 7.0 has the flag, and shows the command itself
 		case "eval_ro", "evalsha_ro", "fcall_ro":
 			t.script = true
+			t.unmonitored = false
 		case "publish", "pfcount":
 			t.replicates = true
 		case "xgroup", "xreadgroup", "xclaim", "xautoclaim":

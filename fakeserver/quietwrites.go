@@ -31,12 +31,18 @@ func cmdDel(q *request) {
 // cmdStore is SINTERSTORE and the like: a result without elements removes the
 // destination, which is no change if there was none.
 func cmdStore(q *request) {
+	if q.cmd.Name[0] == 'z' && !checkZStore(q) {
+		return
+	}
 	if !q.toldOfChanges() {
 		q.data(nil)
 		return
 	}
 	q.withKeyspace(func(tx *keyspace.Tx) {
 		dest := q.args[1]
+		if q.cmd.Name == "bitop" {
+			dest = q.args[2]
+		}
 		existed := q.typeOf(tx, dest) != "none"
 		v := q.quietly(tx, q.cmd.Name, q.args[1:]...)
 		start := len(q.out)
@@ -54,6 +60,9 @@ func cmdStore(q *request) {
 
 // cmdZAdd is ZADD, whose reply counts new members only, but for CH.
 func cmdZAdd(q *request) {
+	if !q.goodScores() {
+		return
+	}
 	counts := true
 	for _, option := range q.args[2:] {
 		counts = counts && !equalFold(option, "ch") && !equalFold(option, "incr")

@@ -140,17 +140,12 @@ func (q *request) storeScored(tx *keyspace.Tx, key []byte, members []scored) {
 
 // cmdZInterCard is ZINTERCARD.
 func cmdZInterCard(q *request) {
-	n, ok := parseNumber(q.args[1])
-	if !ok || n < 1 {
-		q.err("ERR numkeys should be greater than 0")
+	keys, rest, ok := q.numbered(1)
+	if !ok {
 		return
 	}
-	if n > int64(len(q.args)-2) {
-		q.err("ERR Number of keys can't be greater than number of args")
-		return
-	}
-	keys, limit := q.args[2:2+n], int64(0)
-	for i := 2 + int(n); i < len(q.args); i += 2 {
+	limit := int64(0)
+	for i := rest; i < len(q.args); i += 2 {
 		if !equalFold(q.args[i], "limit") || i+1 == len(q.args) {
 			q.syntaxError()
 			return
@@ -294,5 +289,70 @@ func cmdGeoSearchStore(q *request) {
 		}
 		slices.SortFunc(members, func(a, b scored) int { return cmp.Compare(string(a.member), string(b.member)) })
 		q.storeScored(tx, q.args[1], members)
+	})
+}
+
+// cmdGeoAdd is GEOADD; options came with 6.2, and the engine has none.
+func cmdGeoAdd(q *request) {
+	var nx, xx, ch bool
+	at := 2
+	for ; at < len(q.args) && q.since("6.2"); at++ {
+		switch option := q.args[at]; {
+		case equalFold(option, "nx"):
+			nx = true
+			continue
+		case equalFold(option, "xx"):
+			xx = true
+			continue
+		case equalFold(option, "ch"):
+			ch = true
+			continue
+		}
+		break
+	}
+	if (len(q.args)-at)%3 != 0 || nx && xx || at == len(q.args) {
+		q.syntaxError()
+		return
+	}
+	if at == 2 {
+		q.data(nil)
+		return
+	}
+	q.withKeyspace(func(tx *keyspace.Tx) {
+		key := q.args[1]
+		add := [][]byte{key}
+		before := map[string]string{}
+		for triple := range slices.Chunk(q.args[at:], 3) {
+			score := q.ask(tx, "zscore", key, triple[2])
+			if score.Kind == resp.KindError {
+				q.err(string(score.Text))
+				return
+			}
+			if there := !score.IsNull(); there && nx || !there && xx {
+				continue
+			}
+			before[string(triple[2])] = string(score.Text)
+			add = append(add, triple...)
+		}
+		if len(add) == 1 {
+			q.integer(0)
+			return
+		}
+		v := q.ask(tx, "geoadd", add...)
+		if v.Kind == resp.KindError {
+			q.err(string(v.Text))
+			return
+		}
+		if !ch {
+			q.integer(v.Int)
+			return
+		}
+		changed := int64(0)
+		for member, score := range before {
+			if string(q.ask(tx, "zscore", key, []byte(member)).Text) != score {
+				changed++
+			}
+		}
+		q.integer(changed)
 	})
 }
