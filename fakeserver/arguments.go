@@ -403,8 +403,20 @@ func cmdZScan(q *request) {
 	})
 }
 
-// paired is a command of the data engine whose members and scores are in pairs
-// in RESP3, where the engine has them in turn.
+// asSet is a command whose reply is a set in RESP3, where the engine has an
+// array.
+func asSet(next handler) handler {
+	return func(q *request) {
+		start := len(q.out)
+		next(q)
+		if q.protocol() >= 3 && len(q.out) > start && q.out[start] == '*' {
+			q.out[start] = '~'
+		}
+	}
+}
+
+// paired is a command of the data engine whose members and scores, or fields
+// and values, are in pairs in RESP3, where the engine has them in turn.
 func paired(next handler) handler {
 	return func(q *request) {
 		start := len(q.out)
@@ -413,7 +425,8 @@ func paired(next handler) handler {
 			return
 		}
 		v, _, err := resp.Parse(bytes.Clone(q.out[start:]))
-		if err != nil || len(v.Elems) < 2 || v.Elems[1].Kind != resp.KindDouble || len(q.args) == 2 {
+		scored := v.Kind == resp.KindMap || len(v.Elems) > 1 && v.Elems[1].Kind == resp.KindDouble
+		if err != nil || !scored || len(q.args) == 2 {
 			return
 		}
 		q.out = resp.AppendArray(q.out[:start], len(v.Elems)/2)
