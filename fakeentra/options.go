@@ -24,6 +24,7 @@ type Option func(*config)
 
 type config struct {
 	addr            string
+	inMemory        bool
 	clock           clockwork.Clock
 	certificate     *tls.Certificate
 	caPEM           []byte

@@ -116,6 +116,14 @@ func Start(opts ...Option) (*Server, error) {
 // open listens on every address and then serves on all of them, so that an
 // address which is taken leaves nothing behind.
 func (s *Server) open(material serving) (err error) {
+	if s.cfg.inMemory {
+		s.addr, s.url, s.metadataURL = memoryAddr, "https://"+memoryAddr, "http://"+memoryMetadata
+		if err := s.populate(); err != nil {
+			return err
+		}
+		s.makeFronts(material)
+		return nil
+	}
 	var raw []net.Listener
 	defer func() {
 		if err != nil {
@@ -161,14 +169,7 @@ func (s *Server) open(material serving) (err error) {
 		return err
 	}
 
-	s.thumbprint = thumbprint(material.certificate.Certificate[0])
-	certificates := []tls.Certificate{material.certificate}
-	if material.cloud != nil {
-		certificates = append(certificates, *material.cloud)
-	}
-	s.issuer = newFront(s.Handler(), &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12})
-	s.metadata = newFront(http.HandlerFunc(s.serveMetadata), nil)
-	s.proxy = newFront(http.HandlerFunc(s.serveProxy), nil)
+	s.makeFronts(material)
 	refused := func() { s.log.add(Request{Endpoint: EndpointConnection, Outcome: OutcomeOutage}) }
 	for front, listeners := range map[*front][]net.Listener{
 		s.issuer: {onIssuer, s.issuerTunnels}, s.metadata: onMetadata, s.proxy: onProxy,
@@ -178,6 +179,18 @@ func (s *Server) open(material serving) (err error) {
 		}
 	}
 	return nil
+}
+
+// makeFronts makes the HTTP servers; they listen nowhere yet.
+func (s *Server) makeFronts(material serving) {
+	s.thumbprint = thumbprint(material.certificate.Certificate[0])
+	certificates := []tls.Certificate{material.certificate}
+	if material.cloud != nil {
+		certificates = append(certificates, *material.cloud)
+	}
+	s.issuer = newFront(s.Handler(), &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12})
+	s.metadata = newFront(http.HandlerFunc(s.serveMetadata), nil)
+	s.proxy = newFront(http.HandlerFunc(s.serveProxy), nil)
 }
 
 // reachable turns an address that was listened on into one to connect to.

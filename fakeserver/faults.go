@@ -171,8 +171,8 @@ type FaultHandle struct {
 	gates   []*gate
 }
 
-// faults are the faults set at present, oldest first.
-type faults struct {
+// faultList are the faults set at present, oldest first.
+type faultList struct {
 	// commands and opening are those that can still fire; nil if there are none, so
 	// that a server without faults pays for one load.
 	commands, opening atomic.Pointer[[]*FaultHandle]
@@ -271,7 +271,7 @@ func (h *FaultHandle) Remove() {
 }
 
 // publish makes the lists for those who look without the lock; f.mu is held.
-func (f *faults) publish() {
+func (f *faultList) publish() {
 	var commands, opening []*FaultHandle
 	for _, h := range f.all {
 		switch {

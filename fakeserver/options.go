@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -49,6 +50,8 @@ type options struct {
 	subscriberQueueBytes int
 	outage               Outage
 	eventLimit           int
+	inMemory             bool
+	issuerTransport      http.RoundTripper
 }
 
 func defaultOptions() options {
@@ -126,6 +129,19 @@ func WithIssuer(url string) Option {
 // those of the system.
 func WithIssuerCA(pem []byte) Option {
 	return func(o *options) error { o.issuerCA = pem; return nil }
+}
+
+// WithIssuerTransport is by what the issuer's documents are asked for, instead of
+// TLS over the network, such as Transport of a fake issuer in the same process.
+// Default: an HTTP client that trusts WithIssuerCA.
+func WithIssuerTransport(rt http.RoundTripper) Option {
+	return func(o *options) error {
+		if rt == nil {
+			return errors.New("WithIssuerTransport: expected a transport, got nil; leave the option out for the network")
+		}
+		o.issuerTransport = rt
+		return nil
+	}
 }
 
 // WithAudiences replaces the audiences that a token may be for. Default

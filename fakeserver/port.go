@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/entracache/entracache/fakeserver/internal/pipe"
 )
 
 // Outage says what becomes of those who connect to a node that is down.
@@ -23,8 +25,10 @@ const (
 
 // port is a listening socket and the node that those who come to it are led to.
 type port struct {
-	s    *Server
-	lead func() *node // the node; it may be down
+	s      *Server
+	lead   func() *node // the node; it may be down
+	secure bool         // speaks TLS
+	memory bool         // is reached by Dial, and not by TCP
 
 	mu     sync.Mutex
 	ln     net.Listener  // nil while it is shut
@@ -35,12 +39,25 @@ type port struct {
 }
 
 // openPort listens on an address.
-func (s *Server) openPort(addr string, lead func() *node) (*port, error) {
-	ln, err := net.Listen("tcp", addr)
+func (s *Server) openPort(addr string, secure bool, lead func() *node) (*port, error) {
+	p := &port{s: s, lead: lead, secure: secure, memory: s.opts.inMemory}
+	var err error
+	if p.memory {
+		if p.addr, err = s.memoryAddr(addr, secure); err == nil {
+			p.ln = pipe.Listen(p.addr)
+		}
+	} else if p.ln, err = net.Listen("tcp", addr); err == nil {
+		p.addr = p.ln.Addr().(*net.TCPAddr)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
-	return &port{s: s, lead: lead, ln: ln, addr: ln.Addr().(*net.TCPAddr)}, nil
+	return p, nil
+}
+
+// beside is what Dial reaches at the address of a port.
+func (p *port) beside() *port {
+	return &port{s: p.s, lead: p.lead, secure: p.secure, memory: true, addr: p.addr, ln: pipe.Listen(p.addr)}
 }
 
 // listener is the socket to accept from. It waits while the port is shut; nil
@@ -74,7 +91,9 @@ func (p *port) settle() {
 		p.ln, p.opened = nil, make(chan struct{})
 		// Without it the number might be given to somebody else meanwhile, a
 		// client that tries to connect among them.
-		p.held, _ = holdPort(p.addr)
+		if !p.memory {
+			p.held, _ = holdPort(p.addr)
+		}
 	default:
 		if p.held != nil {
 			_ = p.held.Close()
@@ -87,6 +106,9 @@ func (p *port) settle() {
 
 // listenAgain opens the port that was shut.
 func (p *port) listenAgain() net.Listener {
+	if p.memory {
+		return pipe.Listen(p.addr)
+	}
 	const most = 5 * time.Second
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
 		ln, err := net.Listen("tcp", p.addr.String())
@@ -123,10 +145,7 @@ func (p *port) close() {
 // turnAway closes a socket that came while the node went down, so that the
 // client sees it refused rather than served.
 func turnAway(socket net.Conn) {
-	if tcp, ok := socket.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = socket.Close()
+	abort(socket)
 }
 
 // WithOutage sets what a client sees that connects to a node that is down.

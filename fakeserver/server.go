@@ -39,7 +39,7 @@ type Server struct {
 	monitors  monitors
 	slowlog   slowlog
 	notify    notifications
-	faults    faults
+	faults    faultList
 	secrets   secrets
 	pause     pause
 	pausing   atomic.Bool // there may be a pause
@@ -137,7 +137,7 @@ func start(opts []Option) (*Server, error) {
 	}
 	if o.issuer != "" {
 		s.validator, err = token.New(token.Config{
-			Issuer: o.issuer, CAPEM: o.issuerCA, Audiences: o.audiences, Clock: o.clock, Skew: o.skew,
+			Issuer: o.issuer, CAPEM: o.issuerCA, Transport: o.issuerTransport, Audiences: o.audiences, Clock: o.clock, Skew: o.skew,
 		})
 		if err != nil {
 			return nil, err
@@ -198,17 +198,24 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 
 // listen opens a port and serves it; tlsConfig nil means without TLS.
 func (s *Server) listen(addr string, tlsConfig *tls.Config, lead func() *node) (*port, error) {
-	p, err := s.openPort(addr, lead)
+	p, err := s.openPort(addr, tlsConfig != nil, lead)
 	if err != nil {
 		return nil, err
 	}
+	s.serve(p, tlsConfig)
+	if !p.memory {
+		s.serve(p.beside(), tlsConfig)
+	}
+	return p, nil
+}
+
+func (s *Server) serve(p *port, tlsConfig *tls.Config) {
 	s.ports = append(s.ports, p)
-	rs := redcon.NewServerNetwork("tcp", addr, s.handle, s.accepted, s.closed)
+	rs := redcon.NewServerNetwork("tcp", p.addr.String(), s.handle, s.accepted, s.closed)
 	s.wg.Go(func() {
 		// Serve returns when the listener is closed, and only then.
 		_ = rs.Serve(&listener{port: p, s: s, tls: tlsConfig})
 	})
-	return p, nil
 }
 
 // Close closes the listeners and every connection, and waits until all

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/entracache/entracache/fakeserver/internal/acl"
+	"github.com/entracache/entracache/fakeserver/internal/pipe"
 )
 
 // Redis runs the commands of all connections in one thread, so an UNSUBSCRIBE
@@ -21,6 +22,9 @@ const (
 	settleMost = 64
 	// settleWait bounds the wait for one receiver, until it reads again.
 	settleWait = 2 * time.Millisecond
+	// settleTurns bounds it too: in a testing/synctest bubble time stands still
+	// while anybody runs.
+	settleTurns = 20_000
 )
 
 // settle waits until the connections that are subscribed to the channel have
@@ -52,8 +56,8 @@ func (h *hub) settle(from *connection, channel string) {
 			continue // it had its time: most likely its client does not read
 		}
 		deadline := time.Now().Add(settleWait)
-		for c.rounds.Load() == round && !c.settled() {
-			if time.Now().After(deadline) {
+		for turns := 0; c.rounds.Load() == round && !c.settled(); turns++ {
+			if turns == settleTurns || time.Now().After(deadline) {
 				c.unsettled.Store(int64(round))
 				break
 			}
@@ -75,6 +79,9 @@ func (c *connection) settled() bool {
 // unread says whether the socket holds bytes that were not read yet. Where that
 // cannot be told it says no.
 func unread(conn net.Conn) bool {
+	if memory, ok := conn.(*pipe.Conn); ok {
+		return memory.Unread()
+	}
 	raw, ok := conn.(syscall.Conn)
 	if !ok {
 		return false

@@ -50,7 +50,7 @@ type issuer struct {
 	fetches []time.Time   // owned by whoever has the turn
 }
 
-func newIssuer(rawURL string, caPEM []byte) (*issuer, error) {
+func newIssuer(rawURL string, caPEM []byte, transport http.RoundTripper) (*issuer, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("issuer URL %q: %w", rawURL, err)
@@ -58,6 +58,23 @@ func newIssuer(rawURL string, caPEM []byte) (*issuer, error) {
 	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
 		return nil, fmt.Errorf("issuer URL %q: expected https://HOST/TENANT", rawURL)
 	}
+	if transport == nil {
+		if transport, err = overNetwork(caPEM); err != nil {
+			return nil, err
+		}
+	}
+	turn := make(chan struct{}, 1)
+	turn <- struct{}{}
+	return &issuer{
+		url:    strings.TrimRight(rawURL, "/"),
+		client: &http.Client{Transport: transport},
+		now:    time.Now,
+		turn:   turn,
+	}, nil
+}
+
+// overNetwork asks the issuer over TLS, trusting the certificates given.
+func overNetwork(caPEM []byte) (http.RoundTripper, error) {
 	tr := http.DefaultTransport.(*http.Transport).Clone()
 	if len(caPEM) > 0 {
 		pool := x509.NewCertPool()
@@ -69,14 +86,7 @@ func newIssuer(rawURL string, caPEM []byte) (*issuer, error) {
 	// Discovery is asked for once in a while; kept-alive connections would
 	// only outlive the server that they belong to.
 	tr.DisableKeepAlives = true
-	turn := make(chan struct{}, 1)
-	turn <- struct{}{}
-	return &issuer{
-		url:    strings.TrimRight(rawURL, "/"),
-		client: &http.Client{Transport: tr},
-		now:    time.Now,
-		turn:   turn,
-	}, nil
+	return tr, nil
 }
 
 // lookup gives the key that signed a token and the set it is part of. A kid

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,8 @@ type Config struct {
 	// CAPEM holds the certificates to trust for the issuer's TLS; empty means
 	// those of the system.
 	CAPEM []byte
+	// Transport is by what the issuer is asked; nil means over the network.
+	Transport http.RoundTripper
 	// Audiences are the accepted aud values. Required.
 	Audiences []string
 	// Clock decides what is expired; the real one by default.
@@ -73,7 +76,7 @@ func New(cfg Config) (*Validator, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = DefaultTimeout
 	}
-	iss, err := newIssuer(cfg.Issuer, cfg.CAPEM)
+	iss, err := newIssuer(cfg.Issuer, cfg.CAPEM, cfg.Transport)
 	if err != nil {
 		return nil, err
 	}
