@@ -2,6 +2,7 @@ package fakeserver
 
 import (
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,6 +32,7 @@ const defaultUser = "default"
 type identity struct {
 	user    string
 	kind    AuthKind
+	key     KeyType // of AuthKey
 	token   *TokenInfo
 	expires time.Time // of the token
 	grant   *grant
@@ -54,6 +56,7 @@ func (c *connection) token() *TokenInfo {
 // reason why not.
 type signIn struct {
 	user   string
+	key    string    // the access key, to be looked at again when its identity is taken on
 	id     *identity // nil when refused; the grant is still to be found
 	reason Reason
 	detail string
@@ -76,17 +79,18 @@ func (s *Server) verifyKey(password string) signIn {
 	s.stateMu.Lock()
 	keys, disabled := s.keys, s.keysDisabled
 	s.stateMu.Unlock()
-	in := signIn{user: defaultUser}
+	in := signIn{user: defaultUser, key: password}
+	which := keys.match(password)
 	switch {
 	case disabled:
 		in.reason, in.detail = ReasonAccessKeysDisabled, "access keys are disabled"
-	case !keys.match(password):
+	case which == "":
 		in.reason, in.detail = ReasonBadAccessKey, "the password is neither of the two access keys"
 		if looksLikeToken(password) {
 			in.detail = "the password is a token, but the user name is not the token's object ID"
 		}
 	default:
-		in.id = &identity{user: defaultUser, kind: AuthKey}
+		in.id = &identity{user: defaultUser, kind: AuthKey, key: which}
 	}
 	return in
 }
@@ -95,7 +99,7 @@ func (s *Server) verifyToken(c *connection, user, password string) signIn {
 	in := signIn{user: user}
 	if !looksLikeToken(password) {
 		s.stateMu.Lock()
-		isKey := s.keys.match(password)
+		isKey := s.keys.match(password) != ""
 		s.stateMu.Unlock()
 		in.reason, in.detail = ReasonMalformedToken, "the password is not a JWT"
 		switch {
@@ -111,11 +115,17 @@ func (s *Server) verifyToken(c *connection, user, password string) signIn {
 	case s.validator == nil:
 		in.reason, in.detail = ReasonEntraNotConfigured, "the cache trusts no issuer (start it with WithIssuer)"
 		return in
+	case !s.EntraEnabled():
+		in.reason, in.detail = ReasonEntraDisabled, "Microsoft Entra authentication is disabled"
+		return in
 	case c.plain && !s.opts.tokensOnPlainPort:
 		in.reason, in.detail = ReasonTokenOnPlainPort, "tokens are accepted over TLS only"
 		return in
+	case !c.plain && c.tlsVersion.Load() < tls.VersionTLS12:
+		in.reason, in.detail = ReasonTokenOnOldTLS, "tokens are accepted over TLS 1.2 or higher only"
+		return in
 	}
-	claims, err := s.validator.Validate(s.ctx, user, password)
+	claims, err := s.validator.Validate(s.ctx, s.objectIDOf(user), password)
 	in.token.ID, in.token.ObjectID, in.token.TenantID = claims.ID, claims.ObjectID, claims.TenantID
 	in.token.Audience, in.token.IssuedAt, in.token.Expires = claims.Audience, claims.IssuedAt, claims.Expires
 	if err != nil {
@@ -131,6 +141,14 @@ func (s *Server) verifyToken(c *connection, user, password string) signIn {
 	}
 	in.id = &identity{user: user, kind: AuthToken, token: in.token, expires: claims.Expires}
 	return in
+}
+
+// WithOneIdentityPerConnection refuses to sign a connection in as somebody else
+// than it has signed in as: with another object ID, or with a key after a token
+// and the other way round. Default the connection becomes the other one, as in
+// Redis; what the service does has no source.
+func WithOneIdentityPerConnection() Option {
+	return func(o *options) error { o.oneIdentity = true; return nil }
 }
 
 // looksLikeToken tells a JWT, whatever its state, from any other password.
@@ -170,6 +188,10 @@ func (s *Server) admit(c *connection, command string, in signIn) bool {
 func (s *Server) enter(c *connection, in *signIn) {
 	s.stateMu.Lock()
 	defer s.stateMu.Unlock()
+	if old := c.identity.Load(); s.opts.oneIdentity && old != nil && old.user != in.id.user {
+		in.id, in.reason, in.detail = nil, ReasonOtherIdentity, fmt.Sprintf("the connection belongs to %q", old.user)
+		return
+	}
 	if in.id.kind == AuthPassword {
 		if a := s.accounts[in.id.user]; a == nil || a.grant != in.id.grant {
 			in.id, in.reason, in.detail = nil, ReasonUnknownUser, "the user was deleted meanwhile"
@@ -180,9 +202,17 @@ func (s *Server) enter(c *connection, in *signIn) {
 			in.id, in.reason, in.detail = nil, ReasonAccessKeysDisabled, "access keys are disabled"
 			return
 		}
+		if s.keys.match(in.key) != in.id.key {
+			in.id, in.reason, in.detail = nil, ReasonBadAccessKey, "the access key was regenerated meanwhile"
+			return
+		}
 		in.id.grant = s.fullAccess
 	} else {
-		g := s.grants[strings.ToLower(in.id.user)]
+		if !s.entra {
+			in.id, in.reason, in.detail = nil, ReasonEntraDisabled, "Microsoft Entra authentication is disabled"
+			return
+		}
+		g := s.grants[strings.ToLower(in.token.ObjectID)]
 		if g == nil {
 			in.id, in.reason, in.detail = nil, ReasonNotAssigned, "the object ID has no access policy assigned"
 			return

@@ -52,7 +52,11 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 	q.flush()
 	unblock := make(chan bool, 1)
 	c.unblock.Store(&unblock)
-	defer c.unblock.Store(nil)
+	defer func() {
+		// The time of waiting was no idleness.
+		c.lastAt.Store(q.s.opts.clock.Now().UnixNano())
+		c.unblock.Store(nil)
+	}()
 	left, stop := c.guard.WatchDisconnect()
 	defer stop()
 	var timer <-chan time.Time

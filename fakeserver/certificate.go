@@ -1,9 +1,11 @@
 package fakeserver
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,7 +26,10 @@ type serving struct {
 
 // ownCertificate is made once per process: a key pair is the slow part of
 // starting a server.
-var ownCertificate = sync.OnceValues(func() (serving, error) { return makeCertificate(nil) })
+var ownCertificate = sync.OnceValues(func() (serving, error) { return makeCertificate(nil, false) })
+
+// ownRSACertificate is for WithServiceCipherSuites.
+var ownRSACertificate = sync.OnceValues(func() (serving, error) { return makeCertificate(nil, true) })
 
 // The certificates are valid for much longer than any test runs, because the
 // clock of a client under test may be shifted.
@@ -37,18 +42,26 @@ var (
 // 127.0.0.1, ::1 and the further host names and IP addresses. It is for
 // [WithCertificate], and for servers that are to share a CA with the cache.
 func MakeCertificate(names ...string) (cert tls.Certificate, caPEM []byte, err error) {
-	made, err := makeCertificate(names)
+	made, err := makeCertificate(names, false)
 	return made.cert, made.caPEM, err
 }
 
-func makeCertificate(names []string) (serving, error) {
+func makeCertificate(names []string, rsaKey bool) (serving, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return serving{}, fmt.Errorf("make a CA key: %w", err)
 	}
-	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	leafKey, err := serverKey(rsaKey)
 	if err != nil {
 		return serving{}, fmt.Errorf("make a server key: %w", err)
+	}
+	leafKeyID, err := keyID(leafKey.Public())
+	if err != nil {
+		return serving{}, err
+	}
+	caKeyID, err := keyID(caKey.Public())
+	if err != nil {
+		return serving{}, err
 	}
 	// Python 3.13 verifies strictly: it wants key usage and both key
 	// identifiers.
@@ -60,7 +73,7 @@ func makeCertificate(names []string) (serving, error) {
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		SubjectKeyId:          keyID(&caKey.PublicKey),
+		SubjectKeyId:          caKeyID,
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
 	if err != nil {
@@ -74,7 +87,7 @@ func makeCertificate(names []string) (serving, error) {
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		SubjectKeyId:          keyID(&leafKey.PublicKey),
+		SubjectKeyId:          leafKeyID,
 		AuthorityKeyId:        ca.SubjectKeyId,
 		DNSNames:              []string{"localhost"},
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
@@ -86,7 +99,7 @@ func makeCertificate(names []string) (serving, error) {
 			leaf.DNSNames = append(leaf.DNSNames, name)
 		}
 	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &leafKey.PublicKey, caKey)
+	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, leafKey.Public(), caKey)
 	if err != nil {
 		return serving{}, fmt.Errorf("make a server certificate: %w", err)
 	}
@@ -103,11 +116,18 @@ func serial() *big.Int {
 	return new(big.Int).SetBytes(b[:])
 }
 
-func keyID(pub *ecdsa.PublicKey) []byte {
-	raw, err := pub.Bytes()
+func serverKey(rsaKey bool) (crypto.Signer, error) {
+	if rsaKey {
+		return rsa.GenerateKey(rand.Reader, 2048)
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+func keyID(public crypto.PublicKey) ([]byte, error) {
+	raw, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
-		panic("fakeserver: a freshly generated key has no encoding: " + err.Error())
+		return nil, fmt.Errorf("encode a public key: %w", err)
 	}
 	sum := sha256.Sum256(raw)
-	return sum[:20]
+	return sum[:20], nil
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/entracache/entracache/fakeserver/internal/acl"
 )
@@ -18,6 +19,8 @@ import (
 type config struct {
 	mu     sync.Mutex
 	values map[string]string // those that were set; the others have their defaults
+	// start are defaults of this server's own, by its options.
+	start map[string]string
 }
 
 type paramKind uint8
@@ -151,6 +154,9 @@ func (c *config) get(p *param) string {
 	if v, ok := c.values[p.name]; ok {
 		return v
 	}
+	if v, ok := c.start[p.name]; ok {
+		return v
+	}
 	return p.value
 }
 
@@ -217,6 +223,13 @@ func (s *Server) apply(name, value string) {
 	switch name {
 	case "maxmemory":
 		s.maxMemory.Store(n)
+	case "maxclients":
+		s.maxClients.Store(n)
+	case "timeout":
+		s.idleTimeout.Store(n * int64(time.Second))
+		for _, c := range s.connections() {
+			s.wg.Go(c.watchIdle) // closing one may wait for its client
+		}
 	case "requirepass":
 		s.setDefaultPassword(value)
 	case "acl-pubsub-default":

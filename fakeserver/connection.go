@@ -31,14 +31,17 @@ type connection struct {
 	rc     redcon.Conn
 
 	// Read and written by any goroutine.
-	opened   atomic.Bool
-	ended    atomic.Pointer[Reason] // why it was closed; nil while it is alive
-	gone     chan struct{}          // closed when ended is set
-	identity atomic.Pointer[identity]
-	proto    atomic.Int32
-	expiry   expiry
-	status   status
-	unblock  atomic.Pointer[chan bool] // set while a command blocks; true asks for an error
+	opened atomic.Bool
+	// tlsVersion is set by the handshake; 0 on the plain port.
+	tlsVersion atomic.Uint32
+	ended      atomic.Pointer[Reason] // why it was closed; nil while it is alive
+	gone       chan struct{}          // closed when ended is set
+	identity   atomic.Pointer[identity]
+	proto      atomic.Int32
+	expiry     expiry
+	idle       idling
+	status     status
+	unblock    atomic.Pointer[chan bool] // set while a command blocks; true asks for an error
 
 	postponed  atomic.Bool   // waits for the end of CLIENT PAUSE
 	reading    atomic.Bool   // its goroutine is about to read from the client
@@ -142,7 +145,7 @@ func (s *Server) closed(rc redcon.Conn, _ error) {
 	c := rc.Context().(*connection)
 	defer s.contain(c)
 	c.end(ReasonClientClosed) // unless it has ended for another reason
-	c.expiry.stop()
+	c.stopTimers()
 	c.stopMonitoring()
 	s.tracker.disable(c)
 	s.stats.commands.Add(c.commands.Load())
@@ -167,6 +170,7 @@ func (c *connection) end(r Reason) bool {
 		return false
 	}
 	close(c.gone)
+	c.node.release()
 	return true
 }
 

@@ -34,6 +34,13 @@ const (
 	EventFault              EventKind = "fault"     // a fault that was set fired; Detail names it
 	EventReset              EventKind = "reset"     // see Server.Reset
 	EventGap                EventKind = "gap"       // the events up to and including this Seq are no longer kept; see WithEventLimit
+	EventEntraEnabled       EventKind = "entra-enabled"
+	EventEntraDisabled      EventKind = "entra-disabled"
+	EventProvisioningState  EventKind = "provisioning-state" // Detail is a ProvisioningState
+	EventGeoLinked          EventKind = "geo-linked"
+	EventGeoUnlinked        EventKind = "geo-unlinked"
+	EventMinimumTLSVersion  EventKind = "minimum-tls-version" // SetMinimumTLSVersion
+	EventConnectionRejected EventKind = "connection-rejected" // too many clients; there was no connection
 )
 
 // Outcome of a hello, auth or command event.
@@ -56,8 +63,11 @@ const (
 	ReasonUnknownUser         Reason = "unknown-user"         // neither "default" nor a token in the password; in open-source Redis, no such user
 	ReasonUserOff             Reason = "user-off"             // open-source Redis: ACL SETUSER … off
 	ReasonBadPassword         Reason = "bad-password"         // open-source Redis: none of the user's passwords
+	ReasonEntraDisabled       Reason = "entra-disabled"       // DisableEntra, WithEntraDisabled, or a tier without it
+	ReasonOtherIdentity       Reason = "other-identity"       // WithOneIdentityPerConnection
 	ReasonTokenOnPlainPort    Reason = "token-on-plain-port"
-	ReasonNotAssigned         Reason = "not-assigned" // a good token, but no access policy for its object ID
+	ReasonTokenOnOldTLS       Reason = "token-on-old-tls" // TLS 1.0 or 1.1
+	ReasonNotAssigned         Reason = "not-assigned"     // a good token, but no access policy for its object ID
 	ReasonMalformedToken      Reason = Reason(token.Malformed)
 	ReasonBadAlgorithm        Reason = Reason(token.BadAlgorithm)
 	ReasonIssuerUnreachable   Reason = Reason(token.IssuerUnreachable)
@@ -81,6 +91,11 @@ const (
 	ReasonQuit              Reason = "quit"
 	ReasonAccessKeysChanged Reason = "access-keys-changed"
 	ReasonRebooted          Reason = "rebooted"
+	ReasonEntraChanged      Reason = "entra-changed" // EnableEntra and DisableEntra reboot the nodes
+	ReasonKeyRegenerated    Reason = "key-regenerated"
+	ReasonPolicyChanged     Reason = "policy-changed"
+	ReasonIdle              Reason = "idle"
+	ReasonMaxClients        Reason = "max-clients" // of a rejected connection
 	ReasonProtocolError     Reason = "protocol-error"
 	ReasonServerClosed      Reason = "server-closed"
 	ReasonUnassigned        Reason = "unassigned"

@@ -1,6 +1,10 @@
 package fakeserver
 
-import "time"
+import (
+	"time"
+
+	"github.com/jonboulle/clockwork"
+)
 
 // An expired token closes its connection without a word: "we have decided to
 // … close an authenticated connection when the AAD token which was used for
@@ -51,12 +55,16 @@ func (c *connection) expired(now int64) bool {
 	return at != 0 && now >= at
 }
 
-func (x *expiry) stop() {
+// stopTimers is for a connection that has ended.
+func (c *connection) stopTimers() {
+	x := &c.expiry
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.at.Store(0)
-	if x.timer != nil {
-		x.timer.Stop()
-		x.timer = nil
+	for _, timer := range []*clockwork.Timer{&x.timer, &c.idle.timer} {
+		if *timer != nil {
+			(*timer).Stop()
+			*timer = nil
+		}
 	}
 }

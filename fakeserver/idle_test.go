@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -97,13 +98,32 @@ type held struct {
 	TLS   bool
 	N     int
 	Hello string // what each sends; it is answered with +OK and +PONG
+	// Watch asks when the server closed each connection; see holding.ends.
+	Watch bool
 }
 
 const holdVariable = "ENTRACACHE_TEST_HOLD"
 
 // hold runs this test binary as a client and returns when all connections are
 // there.
-func hold(t testing.TB, h held) (release func()) {
+func hold(t testing.TB, h held) (release func()) { return holdThem(t, h).release }
+
+type holding struct {
+	release func()
+	stdout  *bufio.Reader
+}
+
+// ends waits until the server has closed every connection, and returns when
+// each client saw its end, the earliest first, in Unix nanoseconds.
+func (h holding) ends(t testing.TB) (times []int64) {
+	t.Helper()
+	line, err := h.stdout.ReadBytes('\n')
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(line, &times))
+	return times
+}
+
+func holdThem(t testing.TB, h held) holding {
 	t.Helper()
 	order, err := json.Marshal(h)
 	require.NoError(t, err)
@@ -115,12 +135,13 @@ func hold(t testing.TB, h held) (release func()) {
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	line, _ := bufio.NewReader(stdout).ReadString('\n')
+	lines := bufio.NewReader(stdout)
+	line, _ := lines.ReadString('\n')
 	require.Equal(t, "held\n", line)
-	return sync.OnceFunc(func() {
+	return holding{stdout: lines, release: sync.OnceFunc(func() {
 		_ = stdin.Close()
 		_ = cmd.Wait()
-	})
+	})}
 }
 
 // holdConnections is the other process: it ends with its standard input.
@@ -150,10 +171,43 @@ func holdConnections(order string) error {
 		return err
 	default:
 	}
-	fmt.Println("held")
+	if h.Watch {
+		if err := watchEnds(conns); err != nil {
+			return err
+		}
+	} else {
+		fmt.Println("held")
+	}
 	_, err := io.Copy(io.Discard, os.Stdin)
 	runtime.KeepAlive(conns)
 	return err
+}
+
+// watchEnds says when the server closed each of the connections, as a line of
+// JSON.
+func watchEnds(conns chan net.Conn) error {
+	ends := make(chan int64, len(conns))
+	n := len(conns)
+	for range n {
+		c := <-conns
+		go func() {
+			var one [1]byte
+			for {
+				if _, err := c.Read(one[:]); err != nil {
+					break
+				}
+			}
+			ends <- time.Now().UnixNano()
+			_ = c.Close()
+		}()
+	}
+	fmt.Println("held")
+	times := make([]int64, n)
+	for i := range times {
+		times[i] = <-ends
+	}
+	slices.Sort(times)
+	return json.NewEncoder(os.Stdout).Encode(times)
 }
 
 func holdOne(h held) (c net.Conn, err error) {

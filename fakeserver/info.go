@@ -71,7 +71,8 @@ var infoSections = []struct {
 		q.s.tracker.mu.Unlock()
 		return q.upToLevel([]string{
 			fmt.Sprintf("total_connections_received:%d", received), fmt.Sprintf("total_commands_processed:%d", q.s.processed()),
-			"instantaneous_ops_per_sec:0", "total_net_input_bytes:0", "total_net_output_bytes:0", "rejected_connections:0", "expired_keys:0",
+			"instantaneous_ops_per_sec:0", "total_net_input_bytes:0", "total_net_output_bytes:0",
+			fmt.Sprintf("rejected_connections:%d", q.s.stats.rejected.Load()), "expired_keys:0",
 			"evicted_keys:0", "keyspace_hits:0", "keyspace_misses:0",
 			fmt.Sprintf("pubsub_channels:%d", channels), fmt.Sprintf("pubsub_patterns:%d", patterns), fmt.Sprintf("7.0:pubsubshard_channels:%d", shards),
 			fmt.Sprintf("tracking_total_keys:%d", tracked),

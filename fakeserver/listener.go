@@ -69,7 +69,15 @@ func (l *listener) Accept() (net.Conn, error) {
 // comes to this port is led to the same node.
 func (l *listener) admit(socket net.Conn) *connection {
 	for {
-		c, upAgain := l.s.newConnection(socket, l.tls, l.lead())
+		n := l.lead()
+		if !n.reserve() {
+			l.s.reject(socket, l.tls)
+			return nil
+		}
+		c, upAgain := l.s.newConnection(socket, l.tls, n)
+		if c == nil {
+			n.release()
+		}
 		switch {
 		case c != nil:
 			return c
@@ -144,10 +152,13 @@ func (e *entrance) open() {
 			}
 			return
 		}
-		opened.TLSVersion = tls.VersionName(e.tls.ConnectionState().Version)
+		version := e.tls.ConnectionState().Version
+		e.c.tlsVersion.Store(uint32(version))
+		opened.TLSVersion = tls.VersionName(version)
 	} else {
 		opened.Detail += " on the plain port"
 	}
 	e.c.opened.Store(true)
 	s.record(opened)
+	e.c.watchIdle()
 }

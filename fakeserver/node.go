@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -14,6 +15,8 @@ import (
 type node struct {
 	s    *Server
 	name string // as events name it: "node-0"
+
+	clients atomic.Int64 // connected, or about to be
 
 	// Guarded by Server.connsMu, so that a connection is either among those
 	// that are cut when its node goes down, or finds it down.

@@ -52,6 +52,18 @@ type options struct {
 	eventLimit           int
 	inMemory             bool
 	issuerTransport      http.RoundTripper
+	sku                  SKU
+	maxClients           int // 0: what the SKU says
+	idleTimeout          time.Duration
+	configurationTime    time.Duration
+	entraDisabled        bool
+	unchecked            bool
+	cutRegenerated       bool
+	cutChangedPolicy     bool
+	aliases              bool
+	oneIdentity          bool
+	minTLS               uint16
+	serviceCiphers       bool
 }
 
 func defaultOptions() options {
@@ -64,6 +76,7 @@ func defaultOptions() options {
 		subscriberQueueBytes: 32 << 20,
 		outage:               OutageRefused,
 		eventLimit:           DefaultEventLimit,
+		minTLS:               tls.VersionTLS12,
 	}
 }
 

@@ -2,7 +2,6 @@ package fakeserver
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -70,7 +69,8 @@ func (s *Server) AddPolicy(p Policy) error { return s.putPolicy(p, false) }
 // UpdatePolicy replaces the permission string of a custom access policy, with
 // effect on the next command of everybody who has it assigned by its name and at
 // the EXEC of their open transactions. What the service does with live
-// connections has no source; Redis does this.
+// connections has no source; Redis does this. See also
+// WithConnectionsCutOnPolicyChange.
 func (s *Server) UpdatePolicy(p Policy) error { return s.putPolicy(p, true) }
 
 func (s *Server) putPolicy(p Policy, update bool) error {
@@ -83,7 +83,7 @@ func (s *Server) putPolicy(p Policy, update bool) error {
 	}
 	changed, err := s.storePolicy(p, set, update)
 	for _, g := range changed {
-		s.cutForbidden(g, set)
+		s.policyChanged(g, set)
 	}
 	return err
 }
@@ -106,9 +106,11 @@ func (s *Server) storePolicy(p Policy, set *acl.Set, update bool) (changed []*gr
 	s.record(Event{Kind: EventPolicyDefined, Detail: fmt.Sprintf("access policy %q defined: %s", p.Name, p.Permissions)})
 	for _, g := range s.grants {
 		if g.byName && policyKey(g.policy.Name) == key {
+			if g.policy.Permissions != p.Permissions {
+				changed = append(changed, g)
+			}
 			g.policy = p
 			g.set.Store(set)
-			changed = append(changed, g)
 		}
 	}
 	return changed, nil
@@ -149,21 +151,12 @@ func (s *Server) Policies() []Policy {
 	return append(BuiltInPolicies(), custom...)
 }
 
-// AssignPolicy gives an object ID the policy of that name, a built-in one or one
-// of AddPolicy; see Assign.
-func (s *Server) AssignPolicy(objectID, name string) error {
-	for _, p := range s.Policies() {
-		if policyKey(p.Name) == policyKey(name) {
-			return s.assign(objectID, p, true)
-		}
-	}
-	return fmt.Errorf("assign access policy: there is none of the name %q", name)
-}
-
 // grant is an assigned policy. Connections hold a pointer to the grant, so that
 // a change of policy applies to their next command.
 type grant struct {
+	name     string // of the assignment
 	objectID string
+	alias    string
 	policy   Policy
 	byName   bool // changes with the policy of that name
 	set      atomic.Pointer[acl.Set]
@@ -174,7 +167,7 @@ func (s *Server) newGrant(objectID string, p Policy) (*grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &grant{objectID: objectID, policy: p}
+	g := &grant{name: objectID, objectID: objectID, policy: p}
 	g.set.Store(set)
 	return g, nil
 }
@@ -185,87 +178,4 @@ func (s *Server) compile(p Policy) (*acl.Set, error) {
 		return nil, fmt.Errorf("access policy %q: %w", p.Name, err)
 	}
 	return set, nil
-}
-
-// Assign gives a policy to an object ID: that of a service principal, a managed
-// identity or a user. A policy that it has already is replaced, with effect on
-// the next command of its live connections and at the EXEC of their open
-// transactions. The error names the part of the permission string that is
-// wrong.
-//
-// Object IDs are compared without regard to case here, and exactly with a
-// token's oid when a client signs in.
-func (s *Server) Assign(objectID string, p Policy) error { return s.assign(objectID, p, false) }
-
-func (s *Server) assign(objectID string, p Policy, byName bool) error {
-	if objectID == "" {
-		return errors.New("assign access policy: expected an object ID, got an empty one")
-	}
-	if strings.EqualFold(objectID, defaultUser) {
-		return fmt.Errorf("assign access policy: %q is the user of the access keys, expected an object ID", objectID)
-	}
-	g, err := s.newGrant(objectID, p)
-	if err != nil {
-		return err
-	}
-	g.byName = byName
-	set := g.set.Load()
-	s.stateMu.Lock()
-	key := strings.ToLower(objectID)
-	if old := s.grants[key]; old != nil {
-		old.policy, old.byName = p, byName
-		old.set.Store(set)
-		g = old
-	} else {
-		s.grants[key] = g
-	}
-	s.record(Event{Kind: EventPolicyAssigned, User: objectID, Detail: fmt.Sprintf("access policy %q assigned: %s", p.Name, p.Permissions)})
-	s.stateMu.Unlock()
-	s.cutForbidden(g, set)
-	return nil
-}
-
-// cutForbidden closes the connections of a grant that are subscribed to what
-// its permissions do not allow any more, as Redis does.
-func (s *Server) cutForbidden(g *grant, set *acl.Set) {
-	s.cut(ReasonUnassigned, func(c *connection) bool { return c.granted(g) && c.holdsForbidden(set) })
-}
-
-// Unassign removes an object ID's policy and closes its connections, as Redis
-// does with the connections of a deleted user; see also
-// WithConnectionsKeptOnUnassign. The error says that there was none.
-func (s *Server) Unassign(objectID string) error {
-	s.stateMu.Lock()
-	key := strings.ToLower(objectID)
-	g := s.grants[key]
-	if g == nil {
-		s.stateMu.Unlock()
-		return fmt.Errorf("remove access policy: %q has none assigned", objectID)
-	}
-	delete(s.grants, key)
-	g.set.Store(s.noAccess)
-	s.record(Event{Kind: EventPolicyRemoved, User: g.objectID, Detail: fmt.Sprintf("access policy %q removed", g.policy.Name)})
-	s.stateMu.Unlock()
-	if !s.opts.keepUnassigned {
-		s.cut(ReasonUnassigned, func(c *connection) bool { return c.granted(g) })
-	}
-	return nil
-}
-
-// Assignment is a policy and whom it is assigned to.
-type Assignment struct {
-	ObjectID string
-	Policy   Policy
-}
-
-// Assignments lists the assigned policies by object ID.
-func (s *Server) Assignments() []Assignment {
-	s.stateMu.Lock()
-	defer s.stateMu.Unlock()
-	list := make([]Assignment, 0, len(s.grants))
-	for _, g := range s.grants {
-		list = append(list, Assignment{g.objectID, g.policy})
-	}
-	slices.SortFunc(list, func(a, b Assignment) int { return cmp.Compare(a.ObjectID, b.ObjectID) })
-	return list
 }

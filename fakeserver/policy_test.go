@@ -44,7 +44,7 @@ func TestCustomPolicies(t *testing.T) {
 	require.Equal(t, "+QUEUED", c.line("GET", "other"))
 	require.NoError(t, w.UpdatePolicy(fakeserver.Policy{Name: "App", Permissions: "+exec +get ~app:*"}))
 	assert.Contains(t, c.do("EXEC"), "ACLs rules changed")
-	assert.Equal(t, []fakeserver.Assignment{{ObjectID: oid, Policy: fakeserver.Policy{Name: "App", Permissions: "+exec +get ~app:*"}}}, w.Assignments())
+	assert.Equal(t, []fakeserver.Assignment{{Name: oid, ObjectID: oid, Policy: fakeserver.Policy{Name: "App", Permissions: "+exec +get ~app:*"}}}, w.Assignments())
 	assert.Len(t, w.eventsOf(fakeserver.EventPolicyDefined), 3)
 
 	// What was assigned as a value does not follow the policy of the same name.

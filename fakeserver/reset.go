@@ -4,8 +4,9 @@ import "github.com/entracache/entracache/fakeserver/internal/acl"
 
 // Reset makes the cache as it was when it was started, for the next case of a
 // test: it removes all faults and lets go of what they hold, ends CLIENT PAUSE,
-// puts the access keys back and enables or disables them as at the start, removes
-// all assignments, custom policies and users of ACL, undoes CONFIG SET, closes every
+// gives up a change of the configuration that is under way, puts the access keys,
+// Microsoft Entra authentication, geo-replication and the minimum TLS version back
+// to what they were at the start, removes all assignments, custom policies and users of ACL, undoes CONFIG SET, closes every
 // connection (ReasonReset), and empties the keyspace and the logs and scripts that
 // clients see (ACL LOG, SLOWLOG, SCRIPT).
 //
@@ -21,7 +22,7 @@ func (s *Server) Reset() {
 
 	s.stateMu.Lock()
 	s.record(Event{Kind: EventReset, Detail: "the cache is as it was when it was started"})
-	s.keys, s.keysDisabled = s.firstKeys, s.opts.keysDisabled
+	s.resetConfiguration()
 	for _, g := range s.grants {
 		g.set.Store(s.noAccess)
 	}

@@ -38,6 +38,7 @@ func TestResetRestoresTheStart(t *testing.T) {
 	assert.Equal(t, "*1\r\n:0", c.line("SCRIPT", "EXISTS", sha[5:45]))
 	assert.NoError(t, w.AddPolicy(fakeserver.Policy{Name: "custom", Permissions: "+@all allkeys"}))
 
+	require.NoError(t, w.Assign(oid, fakeserver.DataOwner))
 	require.NoError(t, w.DisableAccessKeys())
 	w.Reset()
 	w.withKey()

@@ -45,9 +45,12 @@ type Server struct {
 	pausing   atomic.Bool // there may be a pause
 	config    config
 	maxMemory atomic.Int64 // bytes; 0: no limit
-	stats     stats
-	scripts   scripts
-	script    atomic.Pointer[luaRun] // the script that runs
+	// maxClients is for each node; idleTimeout, in nanoseconds, is 0 for none.
+	maxClients, idleTimeout atomic.Int64
+	minTLS                  atomic.Uint32 // a version of package tls
+	stats                   stats
+	scripts                 scripts
+	script                  atomic.Pointer[luaRun] // the script that runs
 	// expireOnce starts the goroutine that expires keys in time.
 	expireOnce sync.Once
 	caPEM      []byte
@@ -79,8 +82,11 @@ type Server struct {
 	keys         accessKeys
 	firstKeys    accessKeys // those of the start
 	keysDisabled bool
-	grants       map[string]*grant // by object ID
-	policies     map[string]Policy // custom ones, by policyKey
+	entra        bool // tokens sign in
+	provisioning provisioning
+	links        map[string]LinkedServer // by lower-case name
+	grants       map[string]*grant       // by object ID
+	policies     map[string]Policy       // custom ones, by policyKey
 	// accounts are the users that ACL makes, by name; nil where the service
 	// makes them.
 	accounts map[string]*account
@@ -103,6 +109,9 @@ func start(opts []Option) (*Server, error) {
 			return nil, err
 		}
 	}
+	if err := o.checkSKU(); err != nil {
+		return nil, err
+	}
 	s := &Server{
 		opts:     o,
 		hub:      newHub(),
@@ -113,7 +122,9 @@ func start(opts []Option) (*Server, error) {
 		conns:    map[int64]*connection{},
 		grants:   map[string]*grant{},
 		policies: map[string]Policy{},
+		links:    map[string]LinkedServer{},
 	}
+	s.provisioning.state = StateSucceeded
 	s.close = sync.OnceValue(s.shutdown)
 	var err error
 	if s.prof, err = lookupProfile(o.profile); err != nil {
@@ -147,8 +158,10 @@ func start(opts []Option) (*Server, error) {
 	if !o.keysGiven {
 		s.keys = accessKeys{primary: newAccessKey(), secondary: newAccessKey()}
 	}
-	s.firstKeys, s.keysDisabled = s.keys, o.keysDisabled
+	s.firstKeys = s.keys
 	s.secrets.add(s.keys.primary, s.keys.secondary)
+	s.setLimits()
+	s.resetConfiguration()
 
 	tlsConfig, err := s.tlsConfig()
 	if err != nil {
@@ -169,31 +182,6 @@ func start(opts []Option) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-func (s *Server) tlsConfig() (*tls.Config, error) {
-	cert := s.opts.cert
-	s.caPEM = s.opts.caPEM
-	if cert == nil {
-		own, err := ownCertificate()
-		if err != nil {
-			return nil, err
-		}
-		cert, s.caPEM = &own.cert, own.caPEM
-	}
-	if s.opts.foreignCert {
-		foreign, err := makeCertificate(nil)
-		if err != nil {
-			return nil, err
-		}
-		cert = &foreign.cert
-	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{*cert},
-		// "Microsoft Entra authentication is supported for SSL connections
-		// and TLS 1.2 or higher" (azure-docs).
-		MinVersion: tls.VersionTLS12,
-	}, nil
 }
 
 // listen opens a port and serves it; tlsConfig nil means without TLS.
@@ -224,6 +212,7 @@ func (s *Server) Close() error { return s.close() }
 
 func (s *Server) shutdown() error {
 	s.cancel()
+	s.stopOperation()
 	s.connsMu.Lock()
 	s.closing = true
 	s.stopOutages()

@@ -6,9 +6,13 @@ import "sync/atomic"
 // counting costs nothing where it matters; what closed ones counted is here.
 type stats struct {
 	commands atomic.Int64 // of connections that are closed, less what was reset
+	rejected atomic.Int64 // connections beyond maxclients
 }
 
-func (s *stats) reset() { s.commands.Store(0) }
+func (s *stats) reset() {
+	s.commands.Store(0)
+	s.rejected.Store(0)
+}
 
 // processed is the number of commands that ran.
 func (s *Server) processed() int64 {
