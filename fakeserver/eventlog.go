@@ -207,6 +207,7 @@ func (s *Server) WaitRenewed(ctx context.Context, user string, n int) ([]Event, 
 // none belongs.
 func (s *Server) record(e Event) {
 	e.User, e.Command, e.Detail = s.secrets.hide(e.User), s.secrets.hide(e.Command), s.secrets.hide(e.Detail)
+	s.counts.count(&e)
 	s.log.append(e)
 }
 

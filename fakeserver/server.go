@@ -34,6 +34,7 @@ type Server struct {
 	keyspace  *keyspace.Engine
 	hub       *hub
 	log       *eventLog
+	counts    counts
 	aclLog    *aclLog
 	tracker   tracker
 	monitors  monitors
