@@ -200,4 +200,3 @@ func TestDial(t *testing.T) {
 		})
 	}
 }
-

@@ -43,3 +43,13 @@ Feature: Access keys are disabled
     And the client tries to run "PING"
     Then the command fails
     And a sign-in was refused because access keys are disabled
+
+  @id:keys.entra-enabled @must @req:ENT-REBOOT-1 @needs:credential:access-key
+  Scenario: Microsoft Entra is enabled while an application still uses an access key
+    Given a cache on which Microsoft Entra authentication is not enabled
+    And the application uses the primary access key
+    And the client has opened a connection
+    When Microsoft Entra authentication is enabled, and the nodes are away for 15 minutes
+    And 15 minutes have passed
+    Then every connection that was open has ended
+    And within 10 minutes "PING" succeeds

@@ -2,6 +2,8 @@ package scenarios
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"sync"
 
@@ -53,6 +55,29 @@ func (w *World) anUntrustedCertificate() error {
 
 func (w *World) wordsRefusal(text string) error {
 	return w.otherCache(fakeserver.WithWrongPassText(text))
+}
+
+func (w *World) closesIdle(minutes int) error {
+	return w.otherCache(fakeserver.WithIdleTimeout(w.wall(minutes)))
+}
+
+func (w *World) takesClients(n int) error { return w.otherCache(fakeserver.WithMaxClients(n)) }
+
+func (w *World) entraNotEnabled() error { return w.otherCache(fakeserver.WithEntraDisabled()) }
+
+// othersConnect takes places of clients. These need not sign in to hold them.
+func (w *World) othersConnect(n int) error {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(w.cache.CAPEM())
+	for range n {
+		// With the handshake: the cache does not wait for that for ever.
+		conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}).DialContext(w.ctx, "tcp", w.cache.Addr())
+		if err != nil {
+			return fmt.Errorf("connect another client: %w", err)
+		}
+		w.others = append(w.others, conn)
+	}
+	return nil
 }
 
 // otherCache replaces the cache by one that differs in the option only. It comes before the client's first act.

@@ -81,6 +81,20 @@ func (w *World) meets(f fakeserver.Fault) error {
 	return err
 }
 
+func (w *World) othersLeave() error {
+	for _, conn := range w.others {
+		if err := conn.Close(); err != nil {
+			return err
+		}
+	}
+	w.others = nil
+	return nil
+}
+
+func (w *World) entraEnabled(minutes int) error {
+	return w.cache.EnableEntra("", fakeserver.RebootTakes(w.wall(minutes)))
+}
+
 func (w *World) accessKeysDisabled() error { return w.cache.DisableAccessKeys() }
 
 func (w *World) accessKeysEnabled() error { return w.cache.EnableAccessKeys() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -53,6 +54,7 @@ type World struct {
 	opened  bool
 	slow    *fakeentra.FaultHandle  // since when the issuer is slow to answer; nil while it is not
 	fault   *fakeserver.FaultHandle // the fault of the cache that the client is to meet
+	others  []net.Conn              // connections of other clients
 	// openedIDs are the connections that the last "has opened" step saw.
 	openedIDs []int64
 
@@ -110,6 +112,9 @@ func (w *World) close() error {
 		case !reply.OK && reply.Error.Kind == protocol.KindInternal:
 			errs = append(errs, fmt.Errorf("driver failed to close its client: %w", reply.Error))
 		}
+	}
+	for _, conn := range w.others {
+		_ = conn.Close()
 	}
 	if w.cache != nil {
 		errs = append(errs, w.cache.Close())

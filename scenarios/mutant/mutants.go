@@ -77,7 +77,7 @@ func Mutants() []Mutant {
 		{GivesUpWhenRefused, "after one WRONGPASS the client never tries again",
 			[]string{"refused.comes-in-later", "policy.removed"}, "refused.unassigned"},
 		{NeverReconnects, "a closed connection stays closed",
-			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back", "keys.changed-twice", "policy.removed", "reconnect.after-outage"}, "refresh.same-connection"},
+			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back", "keys.changed-twice", "policy.removed", "reconnect.after-outage", "limits.idle", "keys.entra-enabled"}, "refresh.same-connection"},
 		{NeverResubscribes, "the subscriber reconnects without subscribing again",
 			[]string{"pubsub.resp2-comes-back"}, "pubsub.resp3-survives"},
 		{DropsMessages, "messages do not reach the application",
@@ -119,7 +119,7 @@ func Mutants() []Mutant {
 		{KeepsAfterTimeout, "a connection whose reply was not waited for is used again",
 			[]string{"trouble.late-reply"}, "refresh.same-connection"},
 		{KnowsOneWording, "a refusal that does not begin with WRONGPASS is taken for a fault that lasts",
-			[]string{"trouble.other-wording"}, "refused.unassigned"},
+			[]string{"trouble.other-wording", "limits.max-clients"}, "refused.unassigned"},
 		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
 			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 	}
