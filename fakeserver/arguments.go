@@ -438,3 +438,34 @@ func paired(next handler) handler {
 		}
 	}
 }
+
+// checkHExpire checks HEXPIRE and its kin, which came with 7.4.
+func checkHExpire(q *request) bool {
+	n, ok := q.number(q.args[2], notAnInteger)
+	if !ok {
+		return false
+	}
+	if n < 0 {
+		q.err("ERR invalid expire time, must be >= 0")
+		return false
+	}
+	at := 3
+	switch condition := q.args[3]; {
+	case equalFold(condition, "nx"), equalFold(condition, "xx"), equalFold(condition, "gt"), equalFold(condition, "lt"):
+		at++
+	}
+	if !equalFold(q.args[at], "fields") {
+		q.err("ERR Mandatory argument FIELDS is missing or not at the right position")
+		return false
+	}
+	fields, ok := parseNumber(q.args[at+1])
+	switch {
+	case !ok || fields < 1:
+		q.err("ERR Parameter `numFields` should be greater than 0")
+	case fields != int64(len(q.args)-at-2):
+		q.err("ERR The `numfields` parameter must match the number of arguments")
+	default:
+		return true
+	}
+	return false
+}

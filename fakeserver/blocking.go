@@ -416,6 +416,39 @@ func cmdWait(q *request) {
 		func() { q.integer(0) })
 }
 
+// cmdWaitAOF is WAITAOF numlocal numreplicas timeout, which came with 7.2: there
+// is no append-only file and no replica.
+func cmdWaitAOF(q *request) {
+	local, ok := parseNumber(q.args[1])
+	if !ok || local < 0 || local > 1 {
+		q.err("ERR value is out of range, must be between 0 and 1")
+		return
+	}
+	replicas, ok := parseNumber(q.args[2])
+	if !ok || replicas < 0 {
+		q.err("ERR value is out of range, must be positive")
+		return
+	}
+	timeout, ok := q.milliseconds(q.args[3])
+	if !ok {
+		return
+	}
+	if local > 0 {
+		q.err("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
+		return
+	}
+	none := func() {
+		q.array(2)
+		q.integer(0)
+		q.integer(0)
+	}
+	if replicas == 0 || q.tx != nil {
+		none()
+		return
+	}
+	q.block(nil, timeout, func(*keyspace.Tx, bool) ([]byte, bool) { return nil, false }, none)
+}
+
 // scriptMayNotBlock says of a call that a script makes whether it would block.
 func scriptMayNotBlock(cmd *command.Command, args [][]byte) bool {
 	if cmd.Name != "xread" && cmd.Name != "xreadgroup" {

@@ -83,6 +83,8 @@ func unchanged(w keyspace.Write) bool {
 	switch w.Command.Name {
 	case "getset":
 		return false
+	case "hexpire", "hpexpire", "hexpireat", "hpexpireat", "hpersist":
+		return !bytes.Contains(w.Reply, []byte(":1\r\n")) && !bytes.Contains(w.Reply, []byte(":2\r\n"))
 	case "getex":
 		return null || len(w.Args) == 2
 	case "set":

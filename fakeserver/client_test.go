@@ -178,3 +178,28 @@ func TestConnectSequences(t *testing.T) {
 		})
 	}
 }
+
+// TestCommandsOfManagedRedis are some that are in 7.4 alone, as the data engine does not have them.
+func TestCommandsOfManagedRedis(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeserver.WithProfile(fakeserver.ProfileManagedRedis74))
+	c := w.signedIn(fakeserver.Policy{Name: "default", Permissions: "+@all ~*"})
+	require.Equal(t, ":2", c.line("HSET", "h", "a", "1", "b", "2"))
+	for call, reply := range map[string]string{
+		"HPEXPIRE h x FIELDS 1 a":                 "-ERR value is not an integer or out of range",
+		"HPEXPIRE h -1 FIELDS 1 a":                "-ERR invalid expire time, must be >= 0",
+		"HEXPIREAT h 1 FIELD 1 a":                 "-ERR Mandatory argument FIELDS is missing or not at the right position",
+		"HEXPIREAT h 1 NX FIELDS 0 a":             "-ERR Parameter `numFields` should be greater than 0",
+		"HEXPIRE h 1 FIELDS 2 a":                  "-ERR The `numfields` parameter must match the number of arguments",
+		"HPEXPIREAT h 9000000000000 FIELDS 2 a x": "*2",
+		"HPEXPIRETIME h FIELDS 1 a":               "*1",
+		"WAITAOF 1 0 0":                           "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+		"WAITAOF 0 0 0":                           "*2",
+		"WAITAOF 2 0 0":                           "-ERR value is out of range, must be between 0 and 1",
+	} {
+		first, _, _ := strings.Cut(c.do(strings.Fields(call)...), "\r\n")
+		assert.Equal(t, reply, first, call)
+	}
+	assert.Equal(t, "*1\r\n:9000000000000\r\n", c.do("HPEXPIRETIME", "h", "FIELDS", "1", "a"))
+	assert.Equal(t, "*2\r\n:0\r\n:0\r\n", c.do("WAITAOF", "0", "0", "0"))
+}

@@ -38,6 +38,7 @@ var own = map[string]handler{
 	"object":    cmdObject,
 	"memory":    cmdMemory,
 	"wait":      cmdWait,
+	"waitaof":   cmdWaitAOF,
 	"cluster":   cmdNoCluster,
 	"asking":    cmdNoCluster,
 	"readonly":  cmdNoCluster,
@@ -97,6 +98,10 @@ var own = map[string]handler{
 	"zunion":    paired(checked(checkZStore)),
 	"zinter":    paired(checked(checkZStore)),
 
+	"hexpire":          checked(checkHExpire),
+	"hpexpire":         checked(checkHExpire),
+	"hexpireat":        checked(checkHExpire),
+	"hpexpireat":       checked(checkHExpire),
 	"zscan":            cmdZScan,
 	"zrange":           paired(cmdData),
 	"zrevrange":        paired(cmdData),

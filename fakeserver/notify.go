@@ -112,6 +112,7 @@ var keyEvents = map[string]struct {
 	"lset": {'l', ""}, "lrem": {'l', ""}, "ltrim": {'l', ""},
 	"sadd": {'s', ""}, "srem": {'s', ""}, "spop": {'s', ""}, "sinterstore": {'s', ""}, "sunionstore": {'s', ""}, "sdiffstore": {'s', ""},
 	"hset": {'h', ""}, "hmset": {'h', "hset"}, "hsetnx": {'h', "hset"}, "hincrby": {'h', ""}, "hincrbyfloat": {'h', ""}, "hdel": {'h', ""},
+	"hexpire": {'h', ""}, "hpexpire": {'h', "hexpire"}, "hexpireat": {'h', "hexpire"}, "hpexpireat": {'h', "hexpire"}, "hpersist": {'h', ""},
 	"zadd": {'z', ""}, "zincrby": {'z', "zincr"}, "zrem": {'z', ""}, "zremrangebyscore": {'z', ""}, "zremrangebyrank": {'z', ""},
 	"zremrangebylex": {'z', ""}, "zunionstore": {'z', ""}, "zinterstore": {'z', ""}, "zdiffstore": {'z', ""}, "zrangestore": {'z', ""}, "zpopmin": {'z', ""}, "zpopmax": {'z', ""},
 	"geoadd": {'z', "zadd"}, "xadd": {'t', ""}, "xdel": {'t', ""}, "xtrim": {'t', ""}, "xsetid": {'t', ""},

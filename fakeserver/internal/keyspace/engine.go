@@ -103,7 +103,12 @@ func (e *Engine) newPeer() { e.peer = server.NewPeer(bufio.NewWriter(&e.out)) }
 func (e *Engine) Close() { e.mini.Close() }
 
 // Knows says whether the engine has the command, named in any case.
-func (e *Engine) Knows(name string) bool { return e.srv.IsRegisteredCommand(name) }
+func (e *Engine) Knows(name string) bool { return e.srv.IsRegisteredCommand(name) || ofFields[name] }
+
+// ofFields are the commands that the engine lacks and adjust runs.
+var ofFields = map[string]bool{
+	"hpexpire": true, "hexpireat": true, "hpexpireat": true, "hexpiretime": true, "hpexpiretime": true,
+}
 
 // Session is one connection's place in the keyspace: the selected database
 // and the protocol version of its replies. It belongs to one goroutine.

@@ -139,3 +139,23 @@ func TestHashFieldsExpire(t *testing.T) {
 	assert.Equal(t, ":0\r\n", f.do("exists", "i"))
 	assert.Equal(t, "-", f.do("hexpire", "i", "x", "fields", "1", "a")[:1])
 }
+
+func TestHashFieldsExpireToTheMillisecond(t *testing.T) {
+	f := newestFixture(t)
+	f.do("hset", "h", "a", "1", "b", "2", "c", "3", "d", "4")
+	now := f.clock.Now()
+	at := func(d time.Duration, unit time.Duration) string { return fmt.Sprint(now.Add(d).UnixMilli() / unit.Milliseconds()) }
+	assert.Equal(t, "*1\r\n:1\r\n", f.do("hpexpire", "h", "1500", "fields", "1", "a"))
+	assert.Equal(t, "*1\r\n:1\r\n", f.do("hexpireat", "h", at(10*time.Second, time.Second), "fields", "1", "b"))
+	assert.Equal(t, "*1\r\n:1\r\n", f.do("hpexpireat", "h", at(2500*time.Millisecond, time.Millisecond), "fields", "1", "c"))
+	assert.Equal(t, "*3\r\n:1500\r\n:2500\r\n:-1\r\n", f.do("hpttl", "h", "fields", "3", "a", "c", "d"))
+	assert.Equal(t, "*2\r\n:"+at(2500*time.Millisecond, time.Millisecond)+"\r\n:-2\r\n", f.do("hpexpiretime", "h", "fields", "2", "c", "x"))
+	assert.Equal(t, "*1\r\n:"+at(10*time.Second, time.Second)+"\r\n", f.do("hexpiretime", "h", "fields", "1", "b"))
+	assert.Equal(t, "*2\r\n:2\r\n:-2\r\n", f.do("hexpireat", "h", "1", "fields", "2", "d", "x"), "2: the time had passed, the field is gone")
+	f.clock.Advance(1500 * time.Millisecond)
+	assert.Equal(t, ":2\r\n", f.do("hlen", "h"))
+	f.clock.Advance(time.Second)
+	assert.Equal(t, ":1\r\n", f.do("hlen", "h"))
+	assert.Equal(t, "-", f.do("hpexpire", "h", "x", "fields", "1", "b")[:1])
+	assert.Equal(t, "-", f.do("hexpiretime", "h", "fields", "2", "b")[:1])
+}

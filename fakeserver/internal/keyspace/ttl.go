@@ -41,7 +41,7 @@ func (e *Engine) adjust(p *server.Peer, name string, args []string) bool {
 			p.WriteInt(int(e.inUnit(name, replyInt(e.ask(p, "PTTL", args[0])))))
 			return true
 		}
-	case "HTTL", "HPTTL":
+	case "HTTL", "HPTTL", "HEXPIRETIME", "HPEXPIRETIME":
 		return e.fieldTTLs(p, name, args)
 	case "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT":
 		if len(args) < 2 {
@@ -89,8 +89,8 @@ func (e *Engine) adjust(p *server.Peer, name string, args []string) bool {
 			}
 			return e.pass(p, passed)
 		}
-	case "HEXPIRE":
-		return e.expireFields(p, args)
+	case "HEXPIRE", "HPEXPIRE", "HEXPIREAT", "HPEXPIREAT":
+		return e.expireFields(p, name, args)
 	}
 	return false
 }
@@ -129,8 +129,10 @@ func (e *Engine) inUnit(name string, pttl int64) int64 {
 	switch name {
 	case "EXPIRETIME":
 		return (ms + e.at.UnixMilli() + 500) / 1000
-	case "PEXPIRETIME":
+	case "PEXPIRETIME", "HPEXPIRETIME":
 		return ms + e.at.UnixMilli()
+	case "HEXPIRETIME":
+		return (ms + e.at.UnixMilli() + 999) / 1000
 	case "TTL":
 		return (ms + 500) / 1000
 	case "HTTL":
@@ -160,9 +162,11 @@ func (e *Engine) ask(p *server.Peer, call ...string) []byte {
 }
 
 func (e *Engine) fieldTTLs(p *server.Peer, name string, args []string) bool {
-	list, _, err := resp.Parse(e.ask(p, append([]string{"HPTTL"}, args...)...))
+	reply := e.ask(p, append([]string{"HPTTL"}, args...)...)
+	list, _, err := resp.Parse(reply)
 	if err != nil || len(list.Elems) == 0 {
-		return false // an error, which the engine gives again
+		p.WriteRaw(string(reply)) // an error
+		return true
 	}
 	p.WriteLen(len(list.Elems))
 	for _, v := range list.Elems {
@@ -171,26 +175,34 @@ func (e *Engine) fieldTTLs(p *server.Peer, name string, args []string) bool {
 	return true
 }
 
-// expireFields is HEXPIRE, which takes nothing finer than seconds: the exact
-// deadlines are put in afterwards.
-func (e *Engine) expireFields(p *server.Peer, args []string) bool {
+// expireFields is HEXPIRE and its kin. The engine has HEXPIRE alone, which takes
+// nothing finer than seconds: the exact deadlines are put in afterwards. A field
+// whose time has passed is removed, for which the reply is 2.
+func (e *Engine) expireFields(p *server.Peer, name string, args []string) bool {
 	at := slices.IndexFunc(args, func(a string) bool { return strings.EqualFold(a, "fields") })
-	if at < 2 {
-		return false
+	left, given, ok := int64(0), int64(0), false
+	if at >= 2 {
+		left, given, ok = e.left(args[1], strings.TrimPrefix(name, "H"))
 	}
-	left, given, ok := e.left(args[1], "EX")
 	if !ok || given < 0 {
-		return false
+		return e.pass(p, append([]string{"HEXPIRE"}, args...)) // an error
 	}
 	deadline := max(1, left+e.sinceEpoch())
 	seconds := (deadline + 999) / 1000
 	call := append([]string{"HEXPIRE"}, args...)
 	call[2] = strconv.FormatInt(seconds, 10)
 	reply := e.ask(p, call...)
-	p.WriteRaw(string(reply))
 	list, _, err := resp.Parse(reply)
-	if err != nil {
+	if err != nil || list.Kind != resp.KindArray {
+		p.WriteRaw(string(reply))
 		return true
+	}
+	p.WriteLen(len(list.Elems))
+	for _, v := range list.Elems {
+		if v.Int == 1 && left <= 0 {
+			v.Int = 2
+		}
+		p.WriteInt(int(v.Int))
 	}
 	e.whileFree(func() {
 		for i, v := range list.Elems {
@@ -200,7 +212,12 @@ func (e *Engine) expireFields(p *server.Peer, args []string) bool {
 			key, field := args[0], args[at+2+i]
 			for db := range Databases { // a script may have selected any
 				in := e.mini.DB(db)
-				if in.HTTL(key, field) == time.Duration(seconds)*time.Second {
+				switch {
+				case in.HTTL(key, field) != time.Duration(seconds)*time.Second:
+				case left <= 0:
+					in.HDel(key, field)
+					in.HPersist(key, field)
+				default:
 					in.HExpire(key, field, time.Duration(deadline)*time.Millisecond)
 					e.noteField(db, key, field)
 				}
