@@ -265,13 +265,17 @@ func TestACLAgainstRealServer(t *testing.T) {
 // of keys and the number of the connection.
 func ordered(reply string) string {
 	reply = helloID.ReplaceAllString(reply, "id\r\n:?\r\n")
-	reply = keyNotes.ReplaceAllString(reply, "")
-	reply = strings.ReplaceAll(strings.ReplaceAll(reply, "%4\r\n$5\r\nflags", "%3\r\n$5\r\nflags"), "*8\r\n$5\r\nflags", "*6\r\n$5\r\nflags")
-	return singleCommands.ReplaceAllStringFunc(reply, func(words string) string {
+	return singleCommands.ReplaceAllStringFunc(withoutNotes(reply), func(words string) string {
 		list := strings.Fields(words)
 		slices.Sort(list)
 		return " " + strings.Join(list, " ")
 	})
+}
+
+// withoutNotes leaves out the notes of key specifications.
+func withoutNotes(reply string) string {
+	reply = keyNotes.ReplaceAllString(reply, "")
+	return strings.ReplaceAll(strings.ReplaceAll(reply, "%4\r\n$5\r\nflags", "%3\r\n$5\r\nflags"), "*8\r\n$5\r\nflags", "*6\r\n$5\r\nflags")
 }
 
 var (

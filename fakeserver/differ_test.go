@@ -47,7 +47,7 @@ import (
 //	as x                kinds; $x stands for the reply from now on, on each side for its own
 //	take x REGEX        kinds; $x stands for what the group in the regular expression matches
 //	match REGEX         both replies, as they are shown here, match
-//	differs REASON      the two must differ, by a limit of the data engine; TestKnownDifferences lists the reasons
+//	differs REASON      the two must differ, by a limit that the reason names; the README lists the reasons
 const differDir = "testdata/differ"
 
 type differScript struct {
@@ -448,18 +448,30 @@ func (s *differStep) take(t *testing.T, raw string) string {
 	return found[1]
 }
 
-// TestKnownDifferences lists what the scripts declare.
+// TestKnownDifferences keeps the README's list of what the scripts declare to differ.
 func TestKnownDifferences(t *testing.T) {
 	t.Parallel()
-	reasons := map[string]bool{}
+	const (
+		readme = "../README.md"
+		begin  = "<!-- differences: kept by fakeserver/differ_test.go -->"
+		end    = "<!-- end of differences -->"
+	)
+	var want []string
 	for _, script := range differScripts(t) {
 		for _, step := range script.steps {
-			if step.reason != "" && !reasons[step.reason] {
-				reasons[step.reason] = true
-				t.Logf("%s.txt:%d: %s", script.name, step.line, step.reason)
+			if line := "- " + step.reason; step.reason != "" && !slices.Contains(want, line) {
+				want = append(want, line)
 			}
 		}
 	}
+	slices.Sort(want)
+	data, err := os.ReadFile(readme)
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(data), begin)
+	require.True(t, found, "%s has no line %q", readme, begin)
+	section, _, found := strings.Cut(rest, end)
+	require.True(t, found, "%s has no line %q", readme, end)
+	assert.Equal(t, strings.Join(want, "\n"), strings.TrimSpace(section), "expected is what the scripts declare, actual is %s", readme)
 }
 
 // TestDifferScriptsAreChecked: a mistake in a script is an error, not a step that compares nothing.

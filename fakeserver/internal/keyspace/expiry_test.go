@@ -144,7 +144,9 @@ func TestHashFieldsExpireToTheMillisecond(t *testing.T) {
 	f := newestFixture(t)
 	f.do("hset", "h", "a", "1", "b", "2", "c", "3", "d", "4")
 	now := f.clock.Now()
-	at := func(d time.Duration, unit time.Duration) string { return fmt.Sprint(now.Add(d).UnixMilli() / unit.Milliseconds()) }
+	at := func(d time.Duration, unit time.Duration) string {
+		return fmt.Sprint(now.Add(d).UnixMilli() / unit.Milliseconds())
+	}
 	assert.Equal(t, "*1\r\n:1\r\n", f.do("hpexpire", "h", "1500", "fields", "1", "a"))
 	assert.Equal(t, "*1\r\n:1\r\n", f.do("hexpireat", "h", at(10*time.Second, time.Second), "fields", "1", "b"))
 	assert.Equal(t, "*1\r\n:1\r\n", f.do("hpexpireat", "h", at(2500*time.Millisecond, time.Millisecond), "fields", "1", "c"))
