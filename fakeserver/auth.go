@@ -110,24 +110,25 @@ func (s *Server) verifyToken(c *connection, user, password string) signIn {
 		}
 		return in
 	}
-	in.token = &TokenInfo{Fingerprint: token.Fingerprint(password)}
 	switch {
 	case s.validator == nil:
 		in.reason, in.detail = ReasonEntraNotConfigured, "the cache trusts no issuer (start it with WithIssuer)"
-		return in
 	case !s.EntraEnabled():
 		in.reason, in.detail = ReasonEntraDisabled, "Microsoft Entra authentication is disabled"
-		return in
 	case c.plain && !s.opts.tokensOnPlainPort:
 		in.reason, in.detail = ReasonTokenOnPlainPort, "tokens are accepted over TLS only"
-		return in
 	case !c.plain && c.tlsVersion.Load() < tls.VersionTLS12:
 		in.reason, in.detail = ReasonTokenOnOldTLS, "tokens are accepted over TLS 1.2 or higher only"
+	}
+	if in.reason != "" {
+		in.token = &TokenInfo{Fingerprint: token.Fingerprint(password)}
 		return in
 	}
 	claims, err := s.validator.Validate(s.ctx, s.objectIDOf(user), password)
-	in.token.ID, in.token.ObjectID, in.token.TenantID = claims.ID, claims.ObjectID, claims.TenantID
-	in.token.Audience, in.token.IssuedAt, in.token.Expires = claims.Audience, claims.IssuedAt, claims.Expires
+	in.token = &TokenInfo{
+		Fingerprint: claims.Fingerprint, ID: claims.ID, ObjectID: claims.ObjectID, TenantID: claims.TenantID,
+		Audience: claims.Audience, IssuedAt: claims.IssuedAt, Expires: claims.Expires,
+	}
 	if err != nil {
 		in.reason, in.detail = ReasonMalformedToken, err.Error()
 		var refused *token.Error

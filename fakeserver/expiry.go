@@ -19,6 +19,9 @@ func (c *connection) setDeadline(at time.Time) {
 	x := &c.expiry
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.timer != nil && !at.IsZero() && at.UnixNano() == x.at.Load() {
+		return // the same token again
+	}
 	if x.timer != nil {
 		x.timer.Stop()
 		x.timer = nil

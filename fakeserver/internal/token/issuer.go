@@ -90,14 +90,17 @@ func overNetwork(caPEM []byte) (http.RoundTripper, error) {
 }
 
 // lookup gives the key that signed a token and the set it is part of. A kid
-// that is not known makes it ask the issuer again.
-func (i *issuer) lookup(ctx context.Context, kid string) (*keySet, *rsa.PublicKey, *Error) {
+// that is not known makes it ask the issuer again, and
+// that is waited for no longer than the timeout.
+func (i *issuer) lookup(ctx context.Context, kid string, timeout time.Duration) (*keySet, *rsa.PublicKey, *Error) {
 	seen := i.current.Load()
 	if seen != nil {
 		if k := seen.keys[kid]; k != nil {
 			return seen, k, nil
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	set, err := i.refresh(ctx, seen)
 	if err != nil {
 		return nil, nil, err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -52,7 +53,7 @@ type Config struct {
 type Validator struct {
 	cfg    Config
 	issuer *issuer
-	parser *jwt.Parser
+	header atomic.Pointer[header] // the last one that was read
 
 	mu       sync.Mutex
 	verified map[[sha256.Size]byte]remembered
@@ -81,14 +82,8 @@ func New(cfg Config) (*Validator, error) {
 		return nil, err
 	}
 	return &Validator{
-		cfg:    cfg,
-		issuer: iss,
-		parser: jwt.NewParser(
-			jwt.WithValidMethods([]string{jwt.SigningMethodRS256.Alg()}),
-			// The claims are compared here, with our clock and our reasons.
-			jwt.WithoutClaimsValidation(),
-			jwt.WithStrictDecoding(),
-		),
+		cfg:      cfg,
+		issuer:   iss,
 		verified: map[[sha256.Size]byte]remembered{},
 	}, nil
 }
@@ -98,8 +93,6 @@ func New(cfg Config) (*Validator, error) {
 // token could be read, also when it is refused: they are what it says, not
 // what is true.
 func (v *Validator) Validate(ctx context.Context, username, compact string) (Claims, error) {
-	ctx, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
-	defer cancel()
 	claims, err := v.validate(ctx, username, compact)
 	if err != nil {
 		return claims, err
@@ -148,7 +141,7 @@ func (v *Validator) validate(ctx context.Context, username, compact string) (Cla
 
 // signature reads the token and proves that the issuer signed it.
 func (v *Validator) signature(ctx context.Context, compact string) (*keySet, remembered, *Error) {
-	sum := sha256.Sum256([]byte(compact))
+	sum := hash(compact)
 	v.mu.Lock()
 	known, ok := v.verified[sum]
 	v.mu.Unlock()
@@ -158,51 +151,36 @@ func (v *Validator) signature(ctx context.Context, compact string) (*keySet, rem
 			return set, known, nil
 		}
 	}
-
-	// The decoder skips line ends, which RFC 7515 (section 2) does not allow: with
-	// them one token could be written in many ways.
-	if strings.ContainsAny(compact, "\r\n") {
-		return nil, remembered{}, &Error{Reason: Malformed, Detail: "a line end within the token"}
+	r := remembered{claims: Claims{Fingerprint: fingerprint(sum)}}
+	t, err := v.parse(compact)
+	if err != nil {
+		return nil, r, &Error{Reason: Malformed, Detail: "not a signed JWT", Err: err}
 	}
-
-	var (
-		wire   wireClaims
-		set    *keySet
-		keyErr *Error
-		r      remembered
-	)
-	tok, err := v.parser.ParseWithClaims(compact, &wire, func(t *jwt.Token) (any, error) {
-		r.kid, _ = t.Header["kid"].(string)
-		if r.kid == "" {
-			keyErr = refuse(UnknownKey, "the token's header has no kid")
-			return nil, keyErr
-		}
-		if set, r.key, keyErr = v.issuer.lookup(ctx, r.kid); keyErr != nil {
-			return nil, keyErr
-		}
-		return r.key, nil
-	})
-	claims, timeErr := wire.claims()
-	r.claims = claims
-	r.audiences = []string(wire.Audience)
+	claims, timeErr := t.claims.claims()
+	claims.Fingerprint = r.claims.Fingerprint
+	r.claims, r.kid, r.audiences = claims, t.header.KeyID, t.claims.Audience
 	if len(r.audiences) > 0 {
 		r.claims.Audience = r.audiences[0]
 	}
 	switch {
-	case err == nil && timeErr != nil:
-		return nil, r, timeErr
-	case err == nil:
-		v.remember(sum, r)
-		return set, r, nil
-	case keyErr != nil:
+	case t.header.Algorithm != jwt.SigningMethodRS256.Alg():
+		return nil, r, refuse(BadAlgorithm, "alg is %q, expected RS256", clip(t.header.Algorithm))
+	case r.kid == "":
+		return nil, r, refuse(UnknownKey, "the token's header has no kid")
+	}
+	set, key, keyErr := v.issuer.lookup(ctx, r.kid, v.cfg.Timeout)
+	if keyErr != nil {
 		return nil, r, keyErr
-	case errors.Is(err, jwt.ErrTokenMalformed):
-		return nil, r, &Error{Reason: Malformed, Detail: "not a signed JWT", Err: err}
 	}
-	if alg, _ := tok.Header["alg"].(string); alg != jwt.SigningMethodRS256.Alg() {
-		return nil, r, refuse(BadAlgorithm, "alg is %q, expected RS256", clip(alg))
+	if err := jwt.SigningMethodRS256.Verify(t.signed, t.signature, key); err != nil {
+		return nil, r, &Error{Reason: BadSignature, Detail: "the signature does not match the key that the token names", Err: err}
 	}
-	return nil, r, &Error{Reason: BadSignature, Detail: "the signature does not match the key that the token names", Err: err}
+	if timeErr != nil {
+		return nil, r, timeErr
+	}
+	r.key = key
+	v.remember(sum, r)
+	return set, r, nil
 }
 
 func (v *Validator) remember(sum [sha256.Size]byte, r remembered) {
