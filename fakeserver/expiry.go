@@ -12,6 +12,10 @@ import (
 // as a closed socket (Azure/Microsoft.Azure.StackExchangeRedis#69). A timer
 // does it while the connection is idle; a command that comes before the timer
 // runs is not served either.
+//
+// A token that is presented later replaces the one before, also when it expires
+// earlier; a refused one changes nothing. That is what follows from the sentence
+// above; no source says it of the service.
 
 // setDeadline closes the connection at that time; the zero time lifts an
 // earlier deadline.

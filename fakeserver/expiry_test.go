@@ -2,9 +2,11 @@ package fakeserver_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -126,4 +128,83 @@ func TestExpiryEndsABlockedCommandAndASubscription(t *testing.T) {
 	other := w.withKey()
 	assert.Equal(t, ":1", other.line("RPUSH", "list", "x"))
 	assert.Equal(t, ":1", other.line("LLEN", "list"), "nothing may be taken out for a dead client")
+}
+
+func TestExpiryOfSubscribers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	resp2, resp3 := w.signedIn(fakeserver.DataOwner), w.signedIn(fakeserver.DataOwner)
+	resp2.do("SUBSCRIBE", "c")
+	require.True(t, strings.HasPrefix(resp3.do("HELLO", "3"), "%7"))
+	resp3.do("SUBSCRIBE", "c")
+	w.clock.Advance(50 * time.Minute)
+	assert.Equal(t, "-ERR Can't execute 'auth': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT are allowed in this context", resp2.line("AUTH", oid, w.token(time.Hour)))
+	assert.Equal(t, "+OK", resp3.line("AUTH", oid, w.token(time.Hour)))
+	w.clock.Advance(10 * time.Minute)
+	resp2.closed()
+	w.withKey().do("PUBLISH", "c", "m")
+	assert.Equal(t, ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n", resp3.read())
+	w.clock.Advance(50 * time.Minute)
+	resp3.closed()
+}
+
+func TestExpiryEndsATransactionAndAMonitor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	multi, monitor, renewed := w.signedIn(fakeserver.DataOwner), w.signedIn(fakeserver.DataOwner), w.signedIn(fakeserver.DataOwner)
+	require.Equal(t, "+OK", multi.line("MULTI"))
+	require.Equal(t, "+QUEUED", multi.line("SET", "lost", "x"))
+	// AUTH is queued as well, and moves the deadline when it runs.
+	require.Equal(t, "+OK", renewed.line("MULTI"))
+	require.Equal(t, "+QUEUED", renewed.line("SET", "kept", "x"))
+	w.clock.Advance(30 * time.Minute)
+	require.Equal(t, "+QUEUED", renewed.line("AUTH", oid, w.token(time.Hour)))
+	require.Equal(t, "*2\r\n+OK\r\n+OK\r\n", renewed.do("EXEC"))
+	require.Equal(t, "+OK", renewed.line("MULTI"))
+	require.Equal(t, "+OK", monitor.line("MONITOR"))
+	w.clock.Advance(30 * time.Minute)
+	multi.closed()
+	monitor.closed()
+	assert.Equal(t, "+QUEUED", renewed.line("GET", "lost"))
+	assert.Equal(t, "+QUEUED", renewed.line("GET", "kept"))
+	assert.Equal(t, "*2\r\n$-1\r\n$1\r\nx\r\n", renewed.do("EXEC"), "what was only queued has not run")
+}
+
+// stepClock is a clock whose time can be set, as a person or NTP sets a wall
+// clock: its timers go on as if nothing had happened.
+type stepClock struct {
+	*clockwork.FakeClock
+	step atomic.Int64
+}
+
+func (c *stepClock) Now() time.Time { return c.FakeClock.Now().Add(time.Duration(c.step.Load())) }
+
+func TestExpiryFollowsAWallClockThatIsSet(t *testing.T) {
+	t.Parallel()
+	clock := &stepClock{FakeClock: clockwork.NewFakeClockAt(noon)}
+	w := newWorld(t, fakeserver.WithClock(clock))
+	require.NoError(t, w.Assign(oid, fakeserver.DataOwner))
+	signIn := func(life time.Duration) *client {
+		c := dial(t, w.Server)
+		require.Equal(t, "+OK", c.line("AUTH", oid, w.iss.Token(t, oid, clock.Now(), life)))
+		return c
+	}
+	// Set back by ten minutes: the connection lives until the token's exp.
+	c := signIn(time.Hour)
+	clock.step.Store(int64(-10 * time.Minute))
+	clock.Advance(time.Hour)
+	require.Equal(t, "+PONG", c.line("PING"))
+	clock.Advance(9*time.Minute + 59*time.Second)
+	require.Equal(t, "+PONG", c.line("PING"))
+	clock.Advance(time.Second)
+	c.closed()
+	// Set forward: no command is served after the token's exp, although the
+	// timer has not run.
+	c = signIn(time.Hour)
+	clock.step.Add(int64(time.Hour))
+	c.send(array("SET", "a", "b"))
+	c.closed()
+	reply, err := w.Do("EXISTS", "a")
+	require.NoError(t, err)
+	assert.Equal(t, ":0\r\n", reply)
 }

@@ -27,17 +27,22 @@ import (
 
 // ready is the line that serve prints on stdout once both fakes answer, and all that a client needs to know of them.
 type ready struct {
-	Event   string      `json:"event"`
-	Cache   readyCache  `json:"cache"`
-	Entra   *readyEntra `json:"entra,omitempty"` // absent with --issuer
-	CAFile  string      `json:"ca_file"`
-	Version string      `json:"version"`
+	Event   string        `json:"event"`
+	Cache   readyCache    `json:"cache"`
+	Entra   *readyEntra   `json:"entra,omitempty"`   // absent with --issuer
+	Metrics *readyMetrics `json:"metrics,omitempty"` // with --metrics-addr
+	CAFile  string        `json:"ca_file"`
+	Version string        `json:"version"`
 }
 
 type readyCache struct {
 	Host      string `json:"host"`
 	Port      int    `json:"port"`
 	PlainPort int    `json:"plain_port,omitempty"` // absent without --plain-addr
+}
+
+type readyMetrics struct {
+	URL string `json:"url"`
 }
 
 type readyEntra struct {

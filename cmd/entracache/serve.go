@@ -35,6 +35,7 @@ type serveCmd struct {
 	Name          []string           `help:"Further host name or IP address for the certificate, besides localhost, 127.0.0.1, ::1 and the addresses given here." placeholder:"HOST"`
 	TokenLifetime fakeentra.Lifetime `help:"How long the issuer's tokens live: a duration, or two between which each token's is drawn, as the service's 60m-90m. Those of managed identities live for 24 hours." default:"60m" placeholder:"DURATION"`
 	Assign        map[string]string  `help:"Assign an access policy (Data Owner, Data Contributor, Data Reader) to an object ID. The seed's identities have Data Owner." placeholder:"OBJECTID=POLICY"`
+	Cache         cacheFlags         `embed:""`
 	ReadyFile     string             `help:"Write the ready line to this file, too. It is removed at the end." placeholder:"PATH"`
 }
 
@@ -64,6 +65,11 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		fakeserver.WithAddr(c.CacheAddr), fakeserver.WithPlainAddr(c.PlainAddr),
 		fakeserver.WithCertificate(certificate.server, certificate.caPEM), fakeserver.WithProfile(fakeserver.Profile(c.Profile)),
 	}
+	cacheOptions, err := c.Cache.options()
+	if err != nil {
+		return usageError(err)
+	}
+	options = append(options, cacheOptions...)
 	if c.Issuer != "" {
 		options = append(options, fakeserver.WithIssuer(c.Issuer))
 		if c.IssuerCA != "" {
@@ -110,9 +116,17 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		if c.PlainAddr != "" {
 			flags += " or --plain-addr"
 		}
-		return usageError(startError(flags, err))
+		return usageError(startError(flags, c.Cache.flagError(err)))
 	}
 	defer cache.Close()
+	metricsAddr, stopMetrics, err := c.Cache.serveMetrics(cache)
+	if err != nil {
+		return usageError(err)
+	}
+	defer stopMetrics()
+	if metricsAddr != "" {
+		line.Metrics = &readyMetrics{URL: "http://" + metricsAddr + "/metrics"}
+	}
 	for objectID, policy := range assignments {
 		if err := cache.Assign(objectID, policy); err != nil {
 			return usageError(fmt.Errorf("--assign: %w", err))
@@ -130,7 +144,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 
 // check looks at every value before anything is started or written.
 func (c *serveCmd) check() (map[string]fakeserver.Policy, error) {
-	for _, f := range []struct{ flag, addr string }{{"--cache-addr", c.CacheAddr}, {"--plain-addr", c.PlainAddr}, {"--entra-addr", c.EntraAddr}, {"--metadata-addr", c.MetadataAddr}, {"--proxy-addr", c.ProxyAddr}} {
+	for _, f := range []struct{ flag, addr string }{{"--cache-addr", c.CacheAddr}, {"--plain-addr", c.PlainAddr}, {"--entra-addr", c.EntraAddr}, {"--metadata-addr", c.MetadataAddr}, {"--proxy-addr", c.ProxyAddr}, {"--metrics-addr", c.Cache.MetricsAddr}} {
 		if f.addr == "" && f.flag != "--cache-addr" && f.flag != "--entra-addr" {
 			continue
 		}
