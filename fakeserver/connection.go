@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -177,9 +178,15 @@ func (c *connection) end(r Reason) bool {
 // kill ends the connection from any goroutine. Replies that were not sent yet
 // are lost.
 func (c *connection) kill(r Reason) {
-	if c.end(r) {
-		_ = c.guard.Close()
+	if !c.end(r) {
+		return
 	}
+	// Where thousands end at once, every client is told first, which is quick;
+	// what wakes this connection's goroutine, and is work, waits for its turn
+	// behind the other farewells.
+	_ = c.guard.CloseWrite() // it is closed either way
+	runtime.Gosched()
+	_ = c.guard.Close()
 }
 
 func (c *connection) alive() bool { return c.ended.Load() == nil }

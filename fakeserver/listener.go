@@ -136,6 +136,14 @@ func (e *entrance) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// CloseWrite tells the client that nothing more will come.
+func (e *entrance) CloseWrite() error {
+	if e.tls != nil {
+		return e.tls.CloseWrite()
+	}
+	return e.c.wire.CloseWrite()
+}
+
 func (e *entrance) open() {
 	s := e.c.s
 	if !e.c.sufferOpening(e.tls != nil) {

@@ -146,3 +146,28 @@ func TestSlowSubscriberIsCutAndHoldsUpNobody(t *testing.T) {
 		return e.Kind == fakeserver.EventConnectionClosed && e.Reason == fakeserver.ReasonSlowSubscriber
 	})
 }
+
+func TestASubscriberThatDoesNotReadIsCutLikeOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeserver.WithPlainAddr("127.0.0.1:0"))
+	require.NoError(t, w.Assign(oid, fakeserver.DataOwner))
+	plain := dialPlain(t, w.Server)
+	require.Equal(t, "+OK", plain.line("AUTH", "key-one"))
+	plain.do("SUBSCRIBE", "c")
+	w.withKey().do("SUBSCRIBE", "c")
+	publisher, payload := w.withKey(), strings.Repeat("x", 1<<20)
+	for range 12 { // more than the sockets take, less than the limit
+		publisher.do("PUBLISH", "c", payload)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		assert.NoError(t, w.DisableAccessKeys())
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("it waits for a client that does not read")
+	}
+	publisher.closed()
+}

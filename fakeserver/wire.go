@@ -104,6 +104,16 @@ func (w *wire) Write(p []byte) (int, error) {
 	return w.Conn.Write(p)
 }
 
+// CloseWrite ends the stream to the client, where that can be done apart from the
+// other direction.
+func (w *wire) CloseWrite() error {
+	c, ok := w.Conn.(interface{ CloseWrite() error })
+	if !ok || w.gate.Load() != nil {
+		return nil
+	}
+	return c.CloseWrite()
+}
+
 // hold keeps what is written, unless the gate has been opened.
 func (g *gate) hold(p []byte) (bool, error) {
 	g.mu.Lock()

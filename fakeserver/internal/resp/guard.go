@@ -284,6 +284,17 @@ func (g *Guard) Write(b []byte) (int, error) {
 // takes no data; Abort does not.
 func (g *Guard) Close() error { return g.conn.Close() }
 
+// CloseWrite tells the client that nothing more will come, where the connection can do that: with TLS' close_notify, or the
+// end of the stream. It does nothing while a Write is under way. Reads go on; Close is still to come.
+func (g *Guard) CloseWrite() error {
+	c, ok := g.conn.(interface{ CloseWrite() error })
+	if !ok || !g.writing.TryLock() {
+		return nil
+	}
+	defer g.writing.Unlock()
+	return c.CloseWrite()
+}
+
 // Abort closes the transport at once, under TLS without a close_notify alert.
 func (g *Guard) Abort() error {
 	if c, ok := g.conn.(interface{ NetConn() net.Conn }); ok {
