@@ -14,7 +14,7 @@ import (
 // have no source.
 var (
 	ErrTier           = errors.New("the cache's tier does not offer it")
-	ErrEntraDisabled  = errors.New("Microsoft Entra authentication is disabled") //nolint:staticcheck // a name
+	ErrEntraDisabled  = errors.New("the cache has Microsoft Entra authentication disabled")
 	ErrNoIssuer       = errors.New("the cache trusts no issuer")
 	ErrNoUserAssigned = errors.New("no Redis user is configured")
 	ErrKeysDisabled   = errors.New("access keys are disabled")
