@@ -54,8 +54,18 @@ func TestBlockedGroupRead(t *testing.T) {
 	assert.Equal(t, "+OK", other.line("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM"))
 	c.send(array("XREADGROUP", "GROUP", "g", "me", "BLOCK", "0", "STREAMS", "s", ">"))
 	w.waitBlocked(1)
+	blocked := func() (ids []int64) {
+		for _, info := range w.Connections() {
+			if info.Blocked {
+				ids = append(ids, info.ID)
+			}
+		}
+		return ids
+	}
+	assert.Len(t, blocked(), 1)
 	other.do("XADD", "s", "7-1", "f", "v")
 	assert.Contains(t, c.read(), "7-1")
+	assert.Empty(t, blocked())
 	assert.Equal(t, "-", c.do("XREADGROUP", "GROUP", "nogroup", "me", "BLOCK", "0", "STREAMS", "s", ">")[:1])
 }
 

@@ -247,7 +247,8 @@ type ConnInfo struct {
 	AuthKind     AuthKind
 	TokenExpires time.Time // zero unless AuthKind is AuthToken
 	Subscribed   bool
-	Proto        int // RESP version
+	Blocked      bool // a command such as BLPOP waits on it
+	Proto        int  // RESP version
 	Name         string
 }
 
@@ -255,7 +256,7 @@ type ConnInfo struct {
 func (s *Server) Connections() []ConnInfo {
 	var infos []ConnInfo
 	for _, c := range s.connections() {
-		info := ConnInfo{ID: c.id, RemoteAddr: c.remote, AuthKind: AuthNone, Proto: c.protocol(), Subscribed: c.subscriptions() > 0}
+		info := ConnInfo{ID: c.id, RemoteAddr: c.remote, AuthKind: AuthNone, Proto: c.protocol(), Subscribed: c.subscriptions() > 0, Blocked: c.unblock.Load() != nil}
 		if id := c.identity.Load(); id != nil {
 			info.User, info.AuthKind, info.TokenExpires = id.user, id.kind, id.expires
 		}
