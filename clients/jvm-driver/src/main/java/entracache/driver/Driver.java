@@ -30,9 +30,9 @@ public final class Driver {
     private static final int MAX_LINE = 1 << 20; // bytes; the protocol's limit for one message
     /**
      * redis-authx renews at three quarters of a token's life, but two minutes before its end at the latest: a token that lives
-     * for two minutes or less is renewed without a pause. The README says why three minutes are enough.
+     * for two minutes or less is renewed without a pause. The README says why 175 seconds are enough.
      */
-    private static final int MIN_TOKEN_LIFETIME_MILLIS = 180_000;
+    private static final int MIN_TOKEN_LIFETIME_MILLIS = 175_000;
 
     private final ObjectMapper json = new ObjectMapper();
     private final Library library;

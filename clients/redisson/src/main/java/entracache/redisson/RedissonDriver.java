@@ -59,9 +59,11 @@ public final class RedissonDriver implements Library {
         var server = config.useSingleServer().setAddress("rediss://" + request.host() + ":" + request.port());
         request.connectTimeoutMillis().ifPresent(server::setConnectTimeout);
         request.commandTimeoutMillis().ifPresent(server::setTimeout);
-        // Redisson refuses a pool that is smaller than the number of connections that it keeps.
-        request.poolSize().ifPresent(size -> server.setConnectionPoolSize(size)
-            .setConnectionMinimumIdleSize(Math.min(size, server.getConnectionMinimumIdleSize())));
+        // Redisson refuses a pool that is smaller than the number of connections that it keeps when idle. They are as large a part of
+        // this pool, rounded up, as they are of the default one: 24 of 64.
+        request.poolSize().ifPresent(size -> server
+            .setConnectionMinimumIdleSize(1 + (size * server.getConnectionMinimumIdleSize() - 1) / server.getConnectionPoolSize())
+            .setConnectionPoolSize(size));
         TokenManager tokens = null;
         if (request.usesTokens()) {
             var authx = Entra.config(request);
