@@ -124,10 +124,28 @@ func checkXGroup(q *request) bool {
 
 // checkXTrim checks what XTRIM trims by.
 func checkXTrim(q *request) bool {
+	if len(q.args) == 2 { // 6.0 lets it come so far
+		return q.answerXTrimWithoutOption()
+	}
 	if by := q.args[2]; !equalFold(by, "maxlen") && !(equalFold(by, "minid") && q.since("6.2")) {
 		return q.syntaxError()
 	}
 	return true
+}
+
+// answerXTrimWithoutOption answers an XTRIM that names nothing but a key.
+func (q *request) answerXTrimWithoutOption() bool {
+	var kind string
+	q.withKeyspace(func(tx *keyspace.Tx) { kind = q.typeOf(tx, q.args[1]) })
+	switch kind {
+	case "none":
+		q.integer(0)
+	case "stream":
+		q.err("ERR XTRIM called without an option to trim the stream")
+	default:
+		q.err(wrongType)
+	}
+	return false
 }
 
 // goodXRead checks the COUNT of XREAD and XREADGROUP, and that the keys hold
