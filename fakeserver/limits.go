@@ -101,10 +101,7 @@ func (s *Server) reject(socket net.Conn, tlsConfig *tls.Config) {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.handshakeTimeout)
 		defer cancel()
 		defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
-		conn := socket.(interface {
-			net.Conn
-			CloseWrite() error
-		})
+		conn := socket
 		if tlsConfig != nil {
 			encrypted := tls.Server(socket, tlsConfig)
 			if encrypted.HandshakeContext(ctx) != nil {
@@ -117,8 +114,9 @@ func (s *Server) reject(socket net.Conn, tlsConfig *tls.Config) {
 		}
 		// What the client has sent meanwhile is read, or the system would tell
 		// it of a reset instead of the error.
-		_ = conn.CloseWrite()
-		_, _ = io.Copy(io.Discard, conn)
+		if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			_, _ = io.Copy(io.Discard, conn)
+		}
 	})
 }
 

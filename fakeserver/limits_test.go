@@ -178,3 +178,22 @@ func TestSixteenDatabases(t *testing.T) {
 	}
 	assert.Equal(t, "-ERR DB index is out of range", c.line("SELECT", "16"))
 }
+
+func TestMaxClientsInMemory(t *testing.T) {
+	t.Parallel()
+	s := fakeserver.RunT(t, fakeserver.WithInMemory(), fakeserver.WithPlainAddr("127.0.0.1:6379"), fakeserver.WithMaxClients(1),
+		fakeserver.WithAccessKeys("key-one", "key-two"))
+	connect := func() *client {
+		conn, err := s.DialRaw(t.Context(), "tcp", s.PlainAddr())
+		require.NoError(t, err)
+		return newClient(t, conn)
+	}
+	first := connect()
+	require.Equal(t, "+OK", first.line("AUTH", "key-one"))
+	second := connect()
+	reply, err := second.next(patience)
+	require.NoError(t, err)
+	assert.Equal(t, tooMany, reply)
+	second.closed()
+	assert.Equal(t, "+PONG", first.line("PING"))
+}
