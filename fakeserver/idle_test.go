@@ -172,20 +172,17 @@ func holdConnections(order string) error {
 	default:
 	}
 	if h.Watch {
-		if err := watchEnds(conns); err != nil {
-			return err
-		}
-	} else {
-		fmt.Println("held")
+		watchEnds(conns)
 	}
+	fmt.Println("held")
 	_, err := io.Copy(io.Discard, os.Stdin)
 	runtime.KeepAlive(conns)
 	return err
 }
 
-// watchEnds says when the server closed each of the connections, as a line of
-// JSON.
-func watchEnds(conns chan net.Conn) error {
+// watchEnds says, once the server has closed all the connections, when each was,
+// as a line of JSON.
+func watchEnds(conns chan net.Conn) {
 	ends := make(chan int64, len(conns))
 	n := len(conns)
 	for range n {
@@ -201,13 +198,14 @@ func watchEnds(conns chan net.Conn) error {
 			_ = c.Close()
 		}()
 	}
-	fmt.Println("held")
-	times := make([]int64, n)
-	for i := range times {
-		times[i] = <-ends
-	}
-	slices.Sort(times)
-	return json.NewEncoder(os.Stdout).Encode(times)
+	go func() {
+		times := make([]int64, n)
+		for i := range times {
+			times[i] = <-ends
+		}
+		slices.Sort(times)
+		_ = json.NewEncoder(os.Stdout).Encode(times) // who does not read it is gone
+	}()
 }
 
 func holdOne(h held) (c net.Conn, err error) {
