@@ -486,6 +486,7 @@ func (r *luaRun) openLibraries() {
 	l.NewTypeMetatable(luaErrorType)
 	r.wrapPcall()
 	r.openBit()
+	addStruct(r.l)
 	osTable := l.NewTable()
 	begin := time.Now()
 	osTable.RawSetString("clock", l.NewFunction(func(l *lua.LState) int {

@@ -19,13 +19,13 @@ func cmdObject(q *request) {
 	case q.is("refcount", 3, 3):
 		q.object(func(*keyspace.Tx, string) { q.integer(1) })
 	case q.is("idletime", 3, 3):
-		if q.countsUses() {
+		if q.countsUses() && q.exists(q.args[2]) {
 			q.err("ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
 			return
 		}
 		q.object(func(tx *keyspace.Tx, _ string) { q.integer(q.ask(tx, "object", []byte("idletime"), q.args[2]).Int) })
 	case q.is("freq", 3, 3):
-		if !q.countsUses() {
+		if !q.countsUses() && q.exists(q.args[2]) {
 			q.err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
 			return
 		}
@@ -34,6 +34,11 @@ func cmdObject(q *request) {
 	default:
 		q.unknownSubcommand()
 	}
+}
+
+func (q *request) exists(key []byte) (there bool) {
+	q.withKeyspace(func(tx *keyspace.Tx) { there = q.typeOf(tx, key) != "none" })
+	return there
 }
 
 // countsUses says whether the maxmemory policy is one that counts uses.
