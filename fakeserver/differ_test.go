@@ -387,7 +387,7 @@ func (s *differStep) compare(t *testing.T, real, fake string) {
 }
 
 // answerBound is how long a step waits for what comes.
-const answerBound = 3 * time.Second
+const answerBound = patience
 
 // overTCP makes the real server listen on a port of the loopback interface, so that connections have addresses of their own.
 func overTCP(t *testing.T, real *redis.Client) (addr string) {
