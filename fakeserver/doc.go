@@ -15,6 +15,13 @@
 // The state of the cache is changed by methods of Server (Assign,
 // DisableAccessKeys, Reboot …), each with its effect on live connections.
 //
+// Trouble is set with AddFault: counted, never by chance, for commands and for
+// connections that are being opened. Reset puts everything back.
+//
+// All time is read from one clock, which package clock can freeze, advance and
+// scale while the server runs. With WithInMemory and Dial the server works inside
+// a testing/synctest bubble.
+//
 // A request takes one way through the package, and each step may refuse it:
 // listener (TLS) → internal/resp (framing and limits) → redcon → dispatch
 // (lookup, blocked, arity, authenticated, permitted, context) → a command of

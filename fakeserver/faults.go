@@ -61,7 +61,7 @@ const (
 	FaultTLSSlow FaultAction = "tls-slow"
 )
 
-// FaultSignIn, as the Command of a fault, stands for AUTH and HELLO with AUTH.
+// FaultSignIn as the Command of a fault stands for AUTH and HELLO with AUTH.
 const FaultSignIn = "sign-in"
 
 // Fault makes commands or connections fail. It is counted and never random.
@@ -142,15 +142,15 @@ func (f Fault) check() error {
 	case (f.Action == FaultSlow || f.Action == FaultTLSSlow) && f.Delay == 0:
 		return fmt.Errorf("%s needs a Delay", f.Action)
 	case f.Failing && !f.spoilsReply():
-		return fmt.Errorf("Failing is for %s and %s, got %s", FaultDrop, FaultTruncate, f.Action)
+		return fmt.Errorf("field Failing is for %s and %s, got %s", FaultDrop, FaultTruncate, f.Action)
 	case f.Action != FaultTruncate && (f.Bytes != 0 || f.Then != ""):
-		return fmt.Errorf("Bytes and Then are for %s, got %s", FaultTruncate, f.Action)
+		return fmt.Errorf("fields Bytes and Then are for %s, got %s", FaultTruncate, f.Action)
 	case f.Then != "" && f.Then != FaultClose && f.Then != FaultHang:
-		return fmt.Errorf("Then: expected %s or %s, got %q", FaultClose, FaultHang, f.Then)
+		return fmt.Errorf("field Then: expected %s or %s, got %q", FaultClose, FaultHang, f.Then)
 	case f.AtOnce && f.Action != FaultClose && f.Action != FaultReset && f.Action != FaultHalfOpen:
-		return fmt.Errorf("AtOnce is for %s, %s and %s, got %s", FaultClose, FaultReset, FaultHalfOpen, f.Action)
+		return fmt.Errorf("field AtOnce is for %s, %s and %s, got %s", FaultClose, FaultReset, FaultHalfOpen, f.Action)
 	case f.AtOnce && (f.Command != "" || f.InBatch || f.Ordinal != 0 || f.Delay != 0):
-		return fmt.Errorf("AtOnce strikes connections that are there: leave Command, InBatch, Ordinal and Delay empty")
+		return fmt.Errorf("field AtOnce strikes connections that are there: leave Command, InBatch, Ordinal and Delay empty")
 	}
 	return nil
 }

@@ -6,9 +6,10 @@ import "github.com/entracache/entracache/fakeserver/internal/acl"
 // test: it removes all faults and lets go of what they hold, ends CLIENT PAUSE,
 // gives up a change of the configuration that is under way, puts the access keys,
 // Microsoft Entra authentication, geo-replication and the minimum TLS version back
-// to what they were at the start, removes all assignments, custom policies and users of ACL, undoes CONFIG SET, closes every
-// connection (ReasonReset), and empties the keyspace and the logs and scripts that
-// clients see (ACL LOG, SLOWLOG, SCRIPT).
+// to what they were at the start, removes all assignments, custom policies and
+// users of ACL, undoes CONFIG SET, closes every connection (ReasonReset), and
+// empties the keyspace and the logs and scripts that clients see (ACL LOG,
+// SLOWLOG, SCRIPT).
 //
 // What stays: the addresses, the certificate, the tokens that were verified, the
 // numbers of connections, and the event log, which gets an EventReset. The clock
