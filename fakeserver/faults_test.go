@@ -338,7 +338,7 @@ func TestFaultsOfSubscribers(t *testing.T) {
 
 func TestFaultHalfOpen(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, fakeserver.WithPlainAddr("127.0.0.1:0"))
 	c := w.signedIn(fakeserver.DataOwner)
 	c.do("HELLO", "3")
 	c.do("SUBSCRIBE", "news")
@@ -357,6 +357,16 @@ func TestFaultHalfOpen(t *testing.T) {
 	w.faulted(2)
 	w.clock.Advance(time.Hour)
 	assert.Equal(t, fakeserver.ReasonTokenExpired, w.eventKind(fakeserver.EventConnectionClosed).Reason)
+	c.quiet()
+	f.Remove()
+	c.closed()
+
+	// On the plain port there is no close_notify to be held up, but the end of
+	// the stream.
+	c = dialPlain(t, w.Server)
+	require.Equal(t, "+OK", c.line("AUTH", "key-one"))
+	f = w.Fail(fakeserver.Fault{Action: fakeserver.FaultHalfOpen, AtOnce: true, User: "default"})
+	require.NoError(t, w.Reboot())
 	c.quiet()
 	f.Remove()
 	c.closed()
