@@ -275,11 +275,20 @@ func (q *request) admit(command, user, password string) bool {
 	return admitted
 }
 
-const helloUnauthenticated = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+// helloUnauthenticated is what HELLO says to a stranger.
+func (p *profile) helloUnauthenticated() string {
+	form := "HELLO AUTH <user> <pass>"
+	if p.since("7.2") {
+		form = "HELLO <proto> AUTH <user> <pass>"
+	}
+	return "NOAUTH HELLO must be called with the client already authenticated, otherwise the " + form +
+		" option can be used to authenticate the client and select the RESP protocol version at the same time"
+}
 
 // cmdHello is HELLO protover [AUTH username password] [SETNAME clientname].
-// As in Redis 6.0 the options take effect while they are read, so that a bad
-// option after a good AUTH leaves the connection signed in.
+// Up to Redis 7.0 the options take effect while they are read, so that a bad
+// option after a good AUTH leaves the connection signed in; later all of them
+// are read first.
 func cmdHello(q *request) {
 	proto, options := q.c.protocol(), q.args[1:]
 	if len(options) > 0 { // without it, which 6.0 does not have, the version stays
@@ -288,25 +297,27 @@ func cmdHello(q *request) {
 		case !ok && q.since("6.2"):
 			q.helloRefused(ReasonSyntax, "ERR Protocol version is not an integer or out of range")
 			return
-		case version != 2 && version != 3:
+		case !ok, version != 2 && version != 3:
 			q.helloRefused(ReasonUnsupportedProtocol, "NOPROTO unsupported protocol version")
 			return
 		}
 		proto, options = int(version), options[1:]
 	}
-	withAuth := false
+	var auth, name [][]byte // the arguments of the options
+	readFirst := q.since("7.2")
 	for args := options; len(args) > 0; {
 		switch option := strings.ToUpper(string(args[0])); {
 		case option == "AUTH" && len(args) >= 3:
-			withAuth = true
-			if !q.admitHello(proto, string(args[1]), string(args[2])) {
-				q.err(q.s.opts.wrongPass)
+			if auth = args[1:3]; !readFirst && !q.admitHello(proto, auth) {
 				return
 			}
 			args = args[3:]
 		case option == "SETNAME" && len(args) >= 2:
-			if !q.setName(args[1]) {
+			if name = args[1:2]; !q.nameAllowed(name[0]) {
 				return
+			}
+			if !readFirst {
+				q.setName(name[0])
 			}
 			args = args[2:]
 		default:
@@ -314,12 +325,18 @@ func cmdHello(q *request) {
 			return
 		}
 	}
-	if q.c.identity.Load() == nil {
-		q.helloRefused(ReasonNotAuthenticated, helloUnauthenticated)
+	if readFirst && auth != nil && !q.admitHello(proto, auth) {
 		return
 	}
+	if q.c.identity.Load() == nil {
+		q.helloRefused(ReasonNotAuthenticated, q.s.prof.helloUnauthenticated())
+		return
+	}
+	if readFirst && name != nil {
+		q.setName(name[0])
+	}
 	q.c.proto.Store(int32(proto))
-	if !withAuth {
+	if auth == nil {
 		q.s.record(Event{Kind: EventHello, Conn: q.c.id, Command: "hello", User: q.c.user(), Outcome: OutcomeOK, Proto: proto})
 	}
 	q.mapHeader(7)
@@ -339,12 +356,16 @@ func cmdHello(q *request) {
 	q.array(0)
 }
 
-// admitHello is the AUTH part of HELLO. The event tells the protocol that is
-// asked for: a client that switches does so with this command.
-func (q *request) admitHello(proto int, user, password string) bool {
+// admitHello is the AUTH part of HELLO; it replies where it says no. The event
+// tells the protocol that is asked for: a client that switches does so with this
+// command.
+func (q *request) admitHello(proto int, auth [][]byte) bool {
 	before := q.c.proto.Swap(int32(proto))
-	ok := q.admit("hello", user, password)
+	ok := q.admit("hello", string(auth[0]), string(auth[1]))
 	q.c.proto.Store(before) // until all options are read
+	if !ok {
+		q.err(q.s.opts.wrongPass)
+	}
 	return ok
 }
 

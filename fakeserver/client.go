@@ -40,7 +40,8 @@ func cmdClient(q *request) {
 			q.bulk(name)
 		}
 	case q.is("setname", 3, 3):
-		if q.setName(q.args[2]) {
+		if q.nameAllowed(q.args[2]) {
+			q.setName(q.args[2])
 			q.simple("OK")
 		}
 	case q.is("setinfo", 4, 4) && q.since("7.2"):
@@ -77,14 +78,17 @@ func cmdClient(q *request) {
 	}
 }
 
-// setName sets the connection's name, or refuses it.
-func (q *request) setName(name []byte) bool {
-	if !plainText(name) {
-		q.err("ERR Client names cannot contain spaces, newlines or special characters.")
-		return false
-	}
+func (q *request) setName(name []byte) {
 	q.c.status.update(func(st *status) { st.name = string(name) })
-	return true
+}
+
+// nameAllowed says whether a connection may have the name, and replies if not.
+func (q *request) nameAllowed(name []byte) bool {
+	if plainText(name) {
+		return true
+	}
+	q.err("ERR Client names cannot contain spaces, newlines or special characters.")
+	return false
 }
 
 // plainText says whether a name or version can be shown in CLIENT LIST.

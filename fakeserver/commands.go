@@ -44,6 +44,9 @@ var own = map[string]handler{
 	"readonly":  cmdNoCluster,
 	"readwrite": cmdNoCluster,
 
+	"post":  cmdHTTP,
+	"host:": cmdHTTP,
+
 	"multi":   cmdMulti,
 	"exec":    cmdExec,
 	"discard": cmdDiscard,
@@ -208,16 +211,16 @@ func cmdPing(q *request) {
 func cmdEcho(q *request) { q.bulk(string(q.args[1])) }
 
 func cmdSelect(q *request) {
-	text, tooLarge := notAnInteger, outOfInt32
+	text := notAnInteger
 	if !q.since("6.2") {
-		text, tooLarge = "ERR invalid DB index", "ERR invalid DB index"
+		text = "ERR invalid DB index"
 	}
 	n, ok := q.number(q.args[1], text)
-	if !ok {
+	switch {
+	case !ok:
 		return
-	}
-	if n != int64(int32(n)) { //nolint:gosec // that is what is asked
-		q.err(tooLarge)
+	case n != int64(int32(n)) && q.since("6.2"): //nolint:gosec // that is what is asked
+		q.err(outOfInt32)
 		return
 	}
 	db := int(n)
@@ -284,11 +287,14 @@ func cmdNoCluster(q *request) { q.err("ERR This instance has cluster support dis
 
 // cmdModule is MODULE: there are none, and none can be loaded.
 func cmdModule(q *request) {
-	if q.is("list", 2, 2) {
+	switch {
+	case q.is("list", 2, 2):
 		q.array(0)
-		return
+	case q.is("load", 3, -1), q.is("loadex", 3, -1) && q.since("7.0"), q.is("unload", 3, 3):
+		cmdNotEmulated(q)
+	default:
+		q.unknownSubcommand()
 	}
-	cmdNotEmulated(q)
 }
 
 // cmdLatency is LATENCY. No event is ever recorded, as in a Redis whose

@@ -67,6 +67,7 @@ type connection struct {
 	mute       muting
 	behind     bool // the next command had come when the last one ended; only with faults
 	quit       bool // close once the replies are sent, for quitReason
+	silent     bool // close without sending them
 	quitReason Reason
 }
 
@@ -113,7 +114,7 @@ func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config, n *node) 
 		e.tls = tls.Server(c.wire, tlsConfig)
 		e.Conn = e.tls
 	}
-	c.guard = resp.NewGuard(e, resp.Options{OnProtocolError: c.protocolError})
+	c.guard = resp.NewGuard(e, resp.Options{Limits: s.prof.limits(), OnProtocolError: c.protocolError})
 	s.letIn(c)
 
 	s.connsMu.Lock()
@@ -196,8 +197,12 @@ func (c *connection) protocol() int { return int(c.proto.Load()) }
 // protocolError is told by the guard, which has answered the client already.
 func (c *connection) protocolError(text string) {
 	if c.end(ReasonProtocolError) {
-		c.s.record(Event{Kind: EventProtocolError, Conn: c.id, User: c.user(), Reason: ReasonProtocolError, Detail: "the client broke the protocol: " + text})
+		c.brokeProtocol(text)
 	}
+}
+
+func (c *connection) brokeProtocol(text string) {
+	c.s.record(Event{Kind: EventProtocolError, Conn: c.id, User: c.user(), Reason: ReasonProtocolError, Detail: "the client broke the protocol: " + text})
 }
 
 // cutAll closes every connection and returns when all are closed.

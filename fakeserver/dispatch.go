@@ -72,7 +72,12 @@ func (s *Server) handle(rc redcon.Conn, cmd redcon.Command) {
 	c.ran(q.cmd, len(rc.PeekPipeline()) > 0)
 	if c.quit {
 		rc.ReadPipeline()
-		_ = redcon.BaseWriter(rc).Flush() // the connection ends either way
+		if c.silent {
+			redcon.BaseWriter(rc).SetBuffer(nil)
+		} else {
+			_ = redcon.BaseWriter(rc).Flush() // the connection ends either way
+			c.guard.Flush()
+		}
 		c.kill(c.quitReason)
 	}
 }
@@ -86,6 +91,7 @@ func (s *Server) panicked(c *connection, args [][]byte, p any) {
 	c.rc.ReadPipeline()
 	c.rc.WriteError("ERR internal error of the fake cache, which closes this connection")
 	_ = redcon.BaseWriter(c.rc).Flush()
+	c.guard.Flush()
 	s.fault(c, name, p)
 }
 
@@ -116,6 +122,10 @@ func (s *Server) contain(c *connection) {
 // it.
 func (q *request) dispatch() {
 	s, c := q.s, q.c
+	if s.prof.since("7.0") && (equalFold(q.args[0], "post") || equalFold(q.args[0], "host:")) {
+		cmdHTTP(q) // before it they are commands like others, which need a sign-in and a permission
+		return
+	}
 	if equalFold(q.args[0], "quit") {
 		q.simple("OK")
 		c.quit, c.quitReason = true, ReasonQuit
@@ -330,7 +340,7 @@ func (q *request) hiddenSortKeys() (option string) {
 }
 
 // rejected answers a command that does not run; inside MULTI it spoils the
-// transaction.
+// transaction. EXEC ends it, and says so even if there is none.
 func (q *request) rejected(text string) {
 	switch {
 	case q.cmd != nil && q.cmd.Name == "exec":
@@ -344,6 +354,15 @@ func (q *request) rejected(text string) {
 	q.err(text)
 }
 
+// cmdHTTP closes the connection without a word, and drops the replies to what
+// came before in the same read: somebody has tricked a browser into sending a
+// web request to the port.
+func cmdHTTP(q *request) {
+	c := q.c
+	c.quit, c.quitReason, c.silent = true, ReasonProtocolError, true
+	c.brokeProtocol("closed without a reply: an HTTP request (" + clip(q.args[0], 8) + ")")
+}
+
 func (q *request) unknown() {
 	q.rejected(q.unknownText(q.args))
 	q.logged()
@@ -353,9 +372,9 @@ func (q *request) unknown() {
 func (q *request) unknownText(args [][]byte) string { return unknownText(q.s.prof.level, args) }
 
 func unknownText(level string, args [][]byte) string {
-	name, arg := "'%s'", "'%s' "
+	name, arg, longest := "'%s'", "'%s' ", 128
 	if level < "7.0" {
-		name, arg = "`%s`", "`%s`, "
+		name, arg, longest = "`%s`", "`%s`, ", len(args[0])
 	}
 	var b strings.Builder
 	for _, a := range args[1:] {
@@ -364,7 +383,7 @@ func unknownText(level string, args [][]byte) string {
 		}
 		fmt.Fprintf(&b, arg, clip(a, 128-b.Len()))
 	}
-	return fmt.Sprintf("ERR unknown command "+name+", with args beginning with: %s", clip(args[0], 128), b.String())
+	return fmt.Sprintf("ERR unknown command "+name+", with args beginning with: %s", clip(args[0], longest), b.String())
 }
 
 // unknownSubcommandText answers a subcommand that the level, 7.0 or later, does
@@ -413,7 +432,7 @@ func (q *request) log() {
 	if q.failed {
 		e.Outcome = OutcomeRefused
 		if line, _, ok := bytes.Cut(q.out, []byte("\r\n")); ok && len(line) > 0 && line[0] == '-' {
-			e.Detail = withoutArgs(string(line))
+			e.Detail = withoutArgs(clip(line, 1024)) // 6.0 repeats an unknown name in full
 		}
 	}
 	q.s.record(e)

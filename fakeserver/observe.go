@@ -27,12 +27,13 @@ func (s *Server) commandTraits() []trait {
 			readonly:    cmd.HasFlag("readonly"),
 			quick:       cmd.HasFlag("fast") || name == "set",
 			unmonitored: cmd.HasFlag("skip_monitor") || cmd.HasFlag("admin"),
-			unlogged:    cmd.HasFlag("skip_slowlog"),
 			blocked:     s.prof.blocksAny(name),
 			denyOOM:     cmd.HasFlag("denyoom"),
 			replicates:  cmd.Write || cmd.HasFlag("may_replicate"),
 			waits:       cmd.InCategory("blocking") || name == "xread" || name == "xreadgroup" || name == "wait",
 		}
+		// The time for which a command waited does not count.
+		t.unlogged = cmd.HasFlag("skip_slowlog") || t.waits
 		switch name {
 		case "eval", "evalsha", "fcall":
 			t.script = true

@@ -3,8 +3,11 @@ package fakeserver
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
+
+	"github.com/entracache/entracache/fakeserver/internal/resp"
 )
 
 // Profile names a service and its engine level.
@@ -118,6 +121,14 @@ func (p *profile) blocksAny(name string) bool {
 // since says whether the engine is of the level, such as "7.0", or a later
 // one.
 func (p *profile) since(level string) bool { return p.level >= level }
+
+// limits are the level's limits of the input.
+func (p *profile) limits() resp.Limits {
+	if p.since("7.0") {
+		return resp.Limits{Args: math.MaxInt32, Overrun: 96 << 10}
+	}
+	return resp.Limits{}
+}
 
 // wrongPassText is the level's answer to a refused sign-in.
 func (p *profile) wrongPassText() string {

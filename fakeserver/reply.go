@@ -81,14 +81,14 @@ func (q *request) container() string {
 // with that number of arguments.
 func (q *request) unknownSubcommand() {
 	name := q.container()
-	unknown, dot := "Unknown", "."
+	unknown, dot, sub := "Unknown", ".", clip(q.args[1], len(q.args[1]))
 	switch {
 	case q.since("7.0"):
-		unknown = "unknown"
+		unknown, sub = "unknown", clip(q.args[1], 128)
 	case !q.since("6.2") && (name == "client" || name == "memory"):
 		dot = ""
 	}
-	q.err(fmt.Sprintf("ERR %s subcommand or wrong number of arguments for '%s'. Try %s HELP%s", unknown, clip(q.args[1], 128), upper(name), dot))
+	q.err(fmt.Sprintf("ERR %s subcommand or wrong number of arguments for '%s'. Try %s HELP%s", unknown, sub, upper(name), dot))
 }
 
 // help replies with a container command's usage, in words of our own. A line

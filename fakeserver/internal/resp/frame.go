@@ -3,7 +3,6 @@ package resp
 import (
 	"bytes"
 	"fmt"
-	"strings"
 	"sync/atomic"
 )
 
@@ -23,6 +22,7 @@ type stop uint8
 const (
 	stopMore  stop = iota // it needs more input
 	stopFull              // there is no room for what comes next
+	stopLong              // a line is longer than allowed, and its end is not there: it needs what has come meanwhile
 	stopEvent             // a violation, an inline command in pending, or the one command that an unauthenticated client gets
 )
 
@@ -44,7 +44,6 @@ type framer struct {
 
 	phase phase
 	args  int64 // arguments still to come
-	first bool  // the next argument is the command's name
 	body  int64 // bytes still to come of the current argument
 	end   int   // bytes still to come after it
 	size  int64 // of the current command, as far as announced
@@ -56,6 +55,8 @@ type framer struct {
 	// searches with strchr, which stops there, so that such a line never ends.
 	searched int
 	zero     bool
+	// Of a line that is too long: nothing more has come meanwhile, or more than may.
+	nothingMore bool
 
 	padded    bool      // the '*' of the next command has been emitted, see Guard.pad
 	pending   buffer    // canonical bytes that are to be emitted before anything else
@@ -90,7 +91,7 @@ func (f *framer) frame(p []byte, n int, src []byte) (int, int, stop) {
 			case found == lineOpen:
 				return n, i, stopMore
 			case found == lineTooLong:
-				return n, i, f.refuse("too big mbulk count string")
+				return n, i, f.refuseLine("too big mbulk count string")
 			case found == lineBad || count > f.limits.Args:
 				return n, i, f.refuse("invalid multibulk length")
 			case count > f.limits.UnauthenticatedArgs && !f.authenticated.Load():
@@ -101,7 +102,7 @@ func (f *framer) frame(p []byte, n int, src []byte) (int, int, stop) {
 			case len(p)-n < size:
 				return n, i, stopFull
 			}
-			f.args, f.first, f.size = count, true, int64(size)
+			f.args, f.size = count, int64(size)
 			f.silent = count > f.limits.Command/minArg
 			line := src[i : i+size]
 			if f.padded {
@@ -118,7 +119,7 @@ func (f *framer) frame(p []byte, n int, src []byte) (int, int, stop) {
 			case found == lineOpen:
 				return n, i, stopMore
 			case found == lineTooLong:
-				return n, i, f.refuse("too big bulk count string")
+				return n, i, f.refuseLine("too big bulk count string")
 			case src[i] != '$':
 				// Redis notices this, too, only once the line is there.
 				return n, i, f.refuse(expectedDollar(src[i]))
@@ -133,15 +134,7 @@ func (f *framer) frame(p []byte, n int, src []byte) (int, int, stop) {
 			if total > f.limits.Command {
 				return n, i, f.refuseSilently(fmt.Sprintf("a command of more than %d bytes", f.limits.Command))
 			}
-			if f.first && (length == 4 || length == 5) {
-				if len(src)-i < size+int(length) {
-					return n, i, stopMore
-				}
-				if name := src[i+size : i+size+int(length)]; isHTTP(name) {
-					return n, i, f.refuseHTTP(name)
-				}
-			}
-			f.first, f.size = false, total
+			f.size = total
 			if whole := size + int(length) + 2; whole <= len(src)-i && whole <= len(p)-n && !f.silent {
 				// Nearly every argument is all there, and nearly all of the framer's time is spent here.
 				arg := p[n : n+whole]
@@ -209,7 +202,7 @@ func (f *framer) inline(src []byte) (used int, blank bool, s stop) {
 	case lineOpen:
 		return 0, false, stopMore
 	case lineTooLong:
-		return 0, false, f.refuse("too big inline request")
+		return 0, false, f.refuseLine("too big inline request")
 	}
 	line := bytes.TrimSuffix(src[:end], []byte("\r"))
 	args, ok := splitInline(line)
@@ -218,8 +211,6 @@ func (f *framer) inline(src []byte) (used int, blank bool, s stop) {
 		return 0, false, f.refuse("unbalanced quotes in request")
 	case len(args) == 0:
 		return end + 1, true, stopMore
-	case isHTTP(args[0]):
-		return 0, false, f.refuseHTTP(args[0])
 	}
 	command := AppendArray(nil, len(args))
 	for _, arg := range args {
@@ -254,7 +245,7 @@ func (f *framer) number(src []byte) (v int64, size int, found line) {
 		j++
 	}
 	if j > 1 && j+1 < len(src) && src[j] == '\r' && (src[1] != '0' || j == 2) && src[0] != 0 {
-		f.searched, f.zero = 0, false
+		f.searched, f.zero, f.nothingMore = 0, false, false
 		return v, j + 2, lineFound
 	}
 	end, found := f.lineEnd(src, '\r')
@@ -282,18 +273,20 @@ func (f *framer) lineEnd(src []byte, ending byte) (int, line) {
 		}
 		f.zero = bytes.IndexByte(fresh, 0) >= 0
 		if end += f.searched; !f.zero && end >= f.searched {
-			f.searched = 0
-			if end > f.limits.Line {
+			if end > f.limits.Line+f.limits.Overrun {
+				f.nothingMore = true
 				return 0, lineTooLong
 			}
+			f.searched, f.nothingMore = 0, false
 			return end, lineFound
 		}
 	}
 	f.searched = len(src)
-	if len(src) > f.limits.Line {
-		return 0, lineTooLong
+	if len(src) <= f.limits.Line {
+		return 0, lineOpen
 	}
-	return 0, lineOpen
+	f.nothingMore = f.nothingMore || len(src) > f.limits.Line+f.limits.Overrun
+	return 0, lineTooLong
 }
 
 // emitLine copies a header line to p, with the line end that it should have had.
@@ -313,6 +306,14 @@ func move(dst, src []byte) {
 	}
 }
 
+// refuseLine ends the stream because of a line that is too long, unless its end may have come already.
+func (f *framer) refuseLine(text string) stop {
+	if !f.nothingMore {
+		return stopLong
+	}
+	return f.refuse(text)
+}
+
 func (f *framer) refuse(text string) stop {
 	f.broken = true
 	f.violation = violation{reply: "ERR Protocol error: " + text}
@@ -323,18 +324,6 @@ func (f *framer) refuseSilently(note string) stop {
 	f.broken = true
 	f.violation = violation{note: "closed without a reply: " + note}
 	return stopEvent
-}
-
-// refuseHTTP ends a stream that looks like a browser that was tricked into sending a web request to a Redis port. Redis
-// does so for every client since 7.0; Redis 6.0 answers NOAUTH before sign-in and closes only after it, which a guard,
-// that knows no replies, leaves out.
-func (f *framer) refuseHTTP(name []byte) stop {
-	return f.refuseSilently(fmt.Sprintf("an HTTP request (%s)", name))
-}
-
-func isHTTP(name []byte) bool {
-	return len(name) == 4 && strings.EqualFold(string(name), "post") ||
-		len(name) == 5 && strings.EqualFold(string(name), "host:")
 }
 
 func expectedDollar(got byte) string {

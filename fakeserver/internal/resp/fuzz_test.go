@@ -16,7 +16,7 @@ func FuzzFraming(f *testing.F) {
 		"*1\r\n$4\r\nPING\r\n", "*1\r\n$4\r\nPINGxx*0\r\n*-1\r\n\r\nPING\n", "SET \"a b\" '\\'' \"\\x41\\n\"\r\n", "ECHO \"a\"b\r\n",
 		"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n", "*1\rX$4\rYPINGab", "*1\x00\r\n", "*1\r\n+x\r\n", "*1\r\n\r\n", "*11\r\n", "*1\r\n$17\r\n",
 		"*1025\r\n", "*1\r\n$513\r\n", "*3\r\n$400\r\n" + strings.Repeat("x", 402) + "$400\r\n" + strings.Repeat("y", 402),
-		"*1\r\n$4\r\nPOST\r\n", "POST / HTTP/1.1\r\nHost: x\r\n", strings.Repeat("7", 200), "*" + strings.Repeat("7", 200),
+		strings.Repeat("x", 80) + "\r\n", strings.Repeat("x", 65), strings.Repeat("x", 95) + "\n", "*" + strings.Repeat("0", 70) + "\r\n", strings.Repeat("7", 200), "*" + strings.Repeat("7", 200),
 		"*1\r\n$4\r\nAUTH\r\n*1\r\n$20\r\n12345678901234567890\r\n", strings.Repeat("*1\r\n$4\r\nPING\r\n", 40),
 	} {
 		f.Add([]byte(seed), 0, uint16(1), uint16(4096))
@@ -24,7 +24,7 @@ func FuzzFraming(f *testing.F) {
 		f.Add([]byte(seed), -1, uint16(1000), uint16(3))
 	}
 	// Small limits, so that short inputs reach them.
-	limits := Limits{Args: 1024, Bulk: 512, Line: 64, UnauthenticatedArgs: 3, UnauthenticatedBulk: 16, Command: 1000}
+	limits := Limits{Args: 1024, Bulk: 512, Line: 64, Overrun: 30, UnauthenticatedArgs: 3, UnauthenticatedBulk: 16, Command: 1000}
 	f.Fuzz(func(t *testing.T, in []byte, signIn int, piece, slice uint16) {
 		want := expect(in, limits, signIn)
 		got := observe(t, in, limits, signIn, []int{max(1, int(piece))}, []int{max(1, int(slice))})

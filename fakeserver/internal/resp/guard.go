@@ -21,6 +21,8 @@ const (
 	fragmentRoom = 256
 	// emptyReads is how often in a row a connection may return nothing at all, as in package bufio.
 	emptyReads = 100
+	// atOnce is how long a read waits that is only after what has come already.
+	atOnce = 2 * time.Millisecond
 )
 
 // Options of a Guard. The zero value is Redis 6.0's behaviour with no deadlines.
@@ -64,9 +66,12 @@ type Guard struct {
 	readDeadline time.Time // as asked for by the user of the guard
 	firstCommand time.Time // from Options.FirstCommandTimeout
 	interrupted  bool      // WatchDisconnect is being stopped
+	hasty        bool      // fillAtOnce reads
 
 	writing  sync.Mutex
 	writeErr error
+	holding  bool   // written by Read's goroutine only
+	held     []byte // what was written meanwhile
 }
 
 var _ net.Conn = (*Guard)(nil)
@@ -160,6 +165,7 @@ func (g *Guard) read(p []byte) (int, error) {
 		n, used, s = g.frame(p, n, g.in.bytes())
 		g.in.consume(used)
 		if s == stopMore && n < len(p) && g.done == 0 {
+			g.Flush()
 			if err := g.readErr; err != nil && n == 0 {
 				if isTimeout(err) {
 					g.readErr = nil // the deadline may be moved, and reading go on
@@ -173,13 +179,18 @@ func (g *Guard) read(p []byte) (int, error) {
 			}
 			n, s = g.fill(p, n)
 		}
-		if s == stopFull || s == stopMore && g.done > 0 {
+		if s == stopLong && g.done == 0 {
+			g.fillAtOnce()
+			continue
+		}
+		if s == stopFull || g.done > 0 && (s == stopMore || s == stopLong) {
 			break
 		}
 	}
 	if g.done == 0 {
 		return n, nil
 	}
+	g.hold(!g.authenticated.Load() && g.in.len() > 0)
 	// The beginning of the next command waits here: redcon's buffer grows at each Read that leaves it with a part of a
 	// command, and is reset only by one that does not.
 	g.pending.append(p[g.whole:n])
@@ -209,6 +220,31 @@ func (g *Guard) fill(p []byte, n int) (int, stop) {
 	return n, s
 }
 
+// fillAtOnce reads what has come from the connection already. Where that is nothing, the line at which the framer
+// stopped is too long.
+func (g *Guard) fillAtOnce() {
+	if g.readErr == nil {
+		g.hurry(true)
+		n, err := g.conn.Read(g.in.reserve(redconBuffer))
+		g.hurry(false)
+		g.in.commit(n)
+		if err != nil && !isTimeout(err) {
+			g.readErr = err
+		}
+		if n > 0 {
+			return
+		}
+	}
+	g.nothingMore = true
+}
+
+func (g *Guard) hurry(on bool) {
+	g.deadlines.Lock()
+	defer g.deadlines.Unlock()
+	g.hasty = on
+	_ = g.applyReadDeadline() // it fails only if the connection is closed, which the next Read says
+}
+
 func (g *Guard) readConn(p []byte) (int, error) {
 	for range emptyReads {
 		if n, err := g.conn.Read(p); n > 0 || err != nil {
@@ -230,6 +266,7 @@ func (g *Guard) end() error {
 		g.opts.OnProtocolError(v.reply + v.note)
 	}
 	if v.reply != "" {
+		g.hold(false)
 		_, _ = g.Write(AppendError(nil, v.reply)) // the stream ends either way
 	}
 	return io.EOF
@@ -255,17 +292,47 @@ func (g *Guard) pad(p []byte) int {
 	return len(p)
 }
 
-// Write writes b whole: what several goroutines write is never mixed. After an error, a timeout included, the
-// connection is cut, because nobody can tell how much of a reply has arrived.
-func (g *Guard) Write(b []byte) (int, error) {
-	if len(b) == 0 {
-		// redcon flushes even if there is nothing, and over TLS that would send an empty record.
-		return 0, nil
+// hold says whether what is written is to wait. Redis answers the commands that came together when it has run them all,
+// and not at all where one of them closes the connection without a word. redcon does the same with what one Read
+// returns, which before sign-in is one command only. So then the replies wait here, until nothing is left to be framed.
+func (g *Guard) hold(on bool) {
+	if on != g.holding {
+		g.writing.Lock()
+		g.holding = on
+		g.writing.Unlock()
 	}
+}
+
+// Flush writes what was held back, because more commands are there, and holds nothing back until the next Read. It is
+// to be called before Close where the client is to see the replies. It belongs to the goroutine that reads.
+func (g *Guard) Flush() {
+	g.hold(false)
+	if len(g.held) > 0 {
+		_, _ = g.Write(nil) // a failed write shows again at the next one
+	}
+}
+
+// Write writes b whole: what several goroutines write is never mixed. After an error, a timeout included, the
+// connection is cut, because nobody can tell how much of a reply has arrived. Before sign-in, what is written waits
+// while more commands are there; see Flush.
+func (g *Guard) Write(b []byte) (int, error) {
 	g.writing.Lock()
 	defer g.writing.Unlock()
 	if g.writeErr != nil {
 		return 0, g.writeErr
+	}
+	if g.holding {
+		g.held = append(g.held, b...)
+		return len(b), nil
+	}
+	before := len(g.held)
+	if before > 0 {
+		b = append(g.held, b...)
+		g.held = nil
+	}
+	if len(b) == 0 {
+		// redcon flushes even if there is nothing, and over TLS that would send an empty record.
+		return 0, nil
 	}
 	if g.opts.WriteTimeout > 0 {
 		if err := g.conn.SetWriteDeadline(time.Now().Add(g.opts.WriteTimeout)); err != nil {
@@ -277,10 +344,10 @@ func (g *Guard) Write(b []byte) (int, error) {
 		g.writeErr = fmt.Errorf("write to %v after an earlier write failed: %w", g.conn.RemoteAddr(), err)
 		_ = g.Abort()
 	}
-	return n, err
+	return max(0, n-before), err
 }
 
-// Close closes the connection. Over TLS it says goodbye first, for which it can wait up to five seconds if the client
+// Close closes the connection; what is held back is lost. Over TLS it says goodbye first, for which it can wait up to five seconds if the client
 // takes no data; Abort does not.
 func (g *Guard) Close() error { return g.conn.Close() }
 
@@ -331,6 +398,9 @@ func (g *Guard) applyReadDeadline() error {
 	t := g.readDeadline
 	if !g.firstCommand.IsZero() && (t.IsZero() || g.firstCommand.Before(t)) {
 		t = g.firstCommand
+	}
+	if g.hasty {
+		t = time.Now().Add(atOnce)
 	}
 	if g.interrupted {
 		t = time.Unix(1, 0) // long past

@@ -9,10 +9,12 @@ type Limits struct {
 	// length".
 	Bulk int64
 	// Line is the longest line in bytes, without its end: an inline command, or the number after * or $. 64 KiB.
-	// Redis looks at the limit only after each read of 16 KiB, so that a slightly longer line can slip through there;
-	// here it cannot. Beyond it: "Protocol error: too big inline request", "… mbulk count string" or "… bulk count
-	// string".
+	// Beyond it: "Protocol error: too big inline request", "… mbulk count string" or "… bulk count string".
 	Line int
+	// Overrun is by how many bytes a line may exceed Line if its end has arrived meanwhile, because Redis looks at the
+	// limit only where it does not find the end in what it has read so far. 16 KiB, the size of its reads; since 7.0,
+	// which reads as much as its buffer has room for, 96 KiB.
+	Overrun int
 	// UnauthenticatedArgs is Args for a connection that has not signed in: 10, since Redis 6.0.16.
 	// Beyond it: "Protocol error: unauthenticated multibulk length".
 	UnauthenticatedArgs int64
@@ -29,6 +31,7 @@ const (
 	defaultArgs                = 1024 * 1024
 	defaultBulk                = 512 << 20
 	defaultLine                = 64 << 10
+	defaultOverrun             = 16 << 10
 	defaultUnauthenticatedArgs = 10
 	defaultUnauthenticatedBulk = 16384
 	defaultCommand             = 1 << 30
@@ -48,6 +51,9 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Command, defaultCommand)
 	if l.Line <= 0 {
 		l.Line = defaultLine
+	}
+	if l.Overrun <= 0 {
+		l.Overrun = defaultOverrun
 	}
 	return l
 }

@@ -75,7 +75,7 @@ func expect(in []byte, limits Limits, signIn int) (o outcome) {
 			i = -1
 		}
 		switch {
-		case i > limits.Line || i < 0 && len(b) > limits.Line:
+		case i > limits.Line+limits.Overrun || i < 0 && len(b) > limits.Line:
 			return nil, "long"
 		case i < 0 || end == '\r' && i+1 == len(b):
 			return nil, "open"
@@ -122,7 +122,7 @@ func expect(in []byte, limits Limits, signIn int) (o outcome) {
 			}
 			size := int64(len(text) + 2)
 			in = in[len(text)+2:]
-			for i := range count {
+			for range count {
 				text, status := line(in, '\r')
 				switch {
 				case status == "open":
@@ -143,18 +143,12 @@ func expect(in []byte, limits Limits, signIn int) (o outcome) {
 					return fail("")
 				}
 				in = in[len(text)+2:]
-				if i == 0 && int64(len(in)) >= length && isHTTP(in[:length]) {
-					return fail("")
-				}
 				if int64(len(in)) < length+2 {
 					return o
 				}
 				args = append(args, string(in[:length]))
 				in = in[length+2:]
 			}
-		}
-		if len(args) > 0 && isHTTP([]byte(args[0])) {
-			return fail("")
 		}
 		if len(args) > 0 {
 			o.commands = append(o.commands, args)

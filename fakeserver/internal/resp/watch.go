@@ -14,6 +14,7 @@ const watchChunk = 512
 // the Reads that follow. If the client has left, that is discarded, as Redis discards what a blocked client sent
 // before it left.
 func (g *Guard) WatchDisconnect() (gone <-chan struct{}, stop func()) {
+	g.Flush()
 	if g.stopWatch != nil {
 		g.stopWatch()
 	}
