@@ -239,26 +239,21 @@ func cmdSelect(q *request) {
 	q.simple("OK")
 }
 
-// int32 reads an integer of 32 bits.
-func (q *request) int32(arg []byte, text string) (int32, bool) {
-	n, ok := parseNumber(arg)
-	if !ok || n != int64(int32(n)) { //nolint:gosec // that is what is asked
-		q.err(text)
-		return 0, false
-	}
-	return int32(n), true //nolint:gosec // checked above
-}
-
 func cmdSwapDB(q *request) {
-	out := false
+	outOfRange := false
 	for i, which := range []string{"first", "second"} {
-		n, ok := q.int32(q.args[i+1], "ERR invalid "+which+" DB index")
+		text := "ERR invalid " + which + " DB index"
+		n, ok := q.number(q.args[i+1], text)
 		if !ok {
 			return
 		}
-		out = out || n < 0 || n >= keyspace.Databases
+		if n != int64(int32(n)) && q.since("6.2") { //nolint:gosec // that is what is asked
+			q.err(text)
+			return
+		}
+		outOfRange = outOfRange || n < 0 || n >= keyspace.Databases
 	}
-	if out {
+	if outOfRange {
 		q.err("ERR DB index is out of range")
 		return
 	}

@@ -229,6 +229,9 @@ func (q *request) run() {
 		q.err("ERR " + option + " option of SORT denied due to insufficient ACL permissions.")
 		return
 	}
+	if q.s.traits[q.cmd.ID].mayBeTooNew && q.tooNew() {
+		return
+	}
 	if h := q.s.handlers[q.cmd.ID]; h != nil {
 		h(q)
 		return

@@ -17,6 +17,7 @@ type trait struct {
 	consumers   bool // it may make or remove a consumer of a stream
 	script      bool
 	blocked     bool // the profile blocks it, or some of its subcommands
+	mayBeTooNew bool // it has options that the level does not have
 }
 
 func (s *Server) commandTraits() []trait {
@@ -28,6 +29,7 @@ func (s *Server) commandTraits() []trait {
 			quick:       cmd.HasFlag("fast") || name == "set",
 			unmonitored: cmd.HasFlag("skip_monitor") || cmd.HasFlag("admin"),
 			blocked:     s.prof.blocksAny(name),
+			mayBeTooNew: s.prof.mayBeTooNew(name),
 			denyOOM:     cmd.HasFlag("denyoom"),
 			replicates:  cmd.Write || cmd.HasFlag("may_replicate"),
 			waits:       cmd.InCategory("blocking") || name == "xread" || name == "xreadgroup" || name == "wait",

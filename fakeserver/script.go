@@ -197,7 +197,7 @@ func cmdScript(q *request) {
 		if q.s.scripts.get(sha) != nil || q.loadScript(sha, string(q.args[2])) != nil {
 			q.bulk(sha)
 		}
-	case q.is("exists", 3, -1):
+	case q.is("exists", 2, -1): // since 7.0 its arity says at least one
 		q.array(len(q.args) - 2)
 		for _, sha := range q.args[2:] {
 			if q.s.scripts.get(string(sha)) != nil {
