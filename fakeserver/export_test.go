@@ -11,3 +11,6 @@ func init() {
 	profiles[ProfileTest62] = profile{level: "6.2", version: "6.2.16", openUsers: true, allChannels: true}
 	profiles[ProfileTest74] = profile{level: "7.4", version: "7.4.1", openUsers: true}
 }
+
+// ExpireEvery is expireEvery.
+const ExpireEvery = expireEvery

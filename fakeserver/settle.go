@@ -20,11 +20,15 @@ const (
 	// settleMost is how many receivers are looked at: beyond it the order
 	// matters less than the time.
 	settleMost = 64
-	// settleWait bounds the wait for one receiver, until it reads again.
-	settleWait = 2 * time.Millisecond
-	// settleTurns bounds it too: in a testing/synctest bubble time stands still
-	// while anybody runs.
-	settleTurns = 20_000
+	// settleTurns is how often others get their turn before it is slept: usually
+	// the receiver runs already. It is no time, because in a testing/synctest
+	// bubble that stands still while anybody runs.
+	settleTurns = 1000
+	// settlePause is how long is slept then, each time.
+	settlePause = 200 * time.Microsecond
+	// settleWait bounds the wait for one receiver, until it reads again. On a
+	// busy machine it may not get to run for a while.
+	settleWait = 100 * time.Millisecond
 )
 
 // settle waits until the connections that are subscribed to the channel have
@@ -57,11 +61,15 @@ func (h *hub) settle(from *connection, channel string) {
 		}
 		deadline := time.Now().Add(settleWait)
 		for turns := 0; c.rounds.Load() == round && !c.settled(); turns++ {
-			if turns == settleTurns || time.Now().After(deadline) {
+			if turns < settleTurns {
+				runtime.Gosched()
+				continue
+			}
+			if time.Now().After(deadline) {
 				c.unsettled.Store(int64(round))
 				break
 			}
-			runtime.Gosched()
+			time.Sleep(settlePause)
 		}
 	}
 }

@@ -305,6 +305,7 @@ func (q *request) clientTracking() {
 		}
 		q.c.subscriber()
 		q.s.tracker.enable(q.c, st)
+		q.s.expireInTime()
 	case equalFold(q.args[2], "off"):
 		q.s.tracker.disable(q.c)
 	default:
