@@ -29,6 +29,7 @@ type request struct {
 	failed   bool      // an error was replied
 	faulty   *spoiling // nil unless faults are set
 	inScript bool      // a script calls it
+	caller   *request  // the EVAL of that script
 	// resp and sess are, for a call that a script makes, the script's own
 	// protocol version and place in the keyspace; otherwise the connection's.
 	resp int

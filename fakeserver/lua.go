@@ -285,7 +285,7 @@ func (r *luaRun) command(l *lua.LState) (reply resp.Value, refusal string) {
 	if cmd.Write {
 		r.wrote.Store(true)
 	}
-	inner := request{s: q.s, c: q.c, cmd: cmd, args: args, tx: r.tx, inScript: true, resp: r.resp, sess: r.session}
+	inner := request{s: q.s, c: q.c, cmd: cmd, args: args, tx: r.tx, inScript: true, caller: r.q, resp: r.resp, sess: r.session}
 	inner.execute()
 	v, _, err := resp.Parse(inner.out)
 	if err != nil {

@@ -83,8 +83,14 @@ func (q *request) execute() {
 
 func (q *request) watched(t *trait) {
 	s := q.s
-	if t.readonly && q.c.tracks.Load() {
-		s.tracker.remember(q.c, q.cmd.Keys(q.args))
+	if t.readonly && !t.script && q.c.tracks.Load() {
+		// Until 7.2 a script that reads anything counts as reading all the keys
+		// that it was called with, and no others.
+		reader := q
+		if q.inScript && !q.since("7.2") {
+			reader = q.caller
+		}
+		s.tracker.remember(q.c, reader.cmd.Keys(reader.args))
 	}
 	if s.notify.on() {
 		if t.consumers {
