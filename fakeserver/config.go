@@ -240,6 +240,8 @@ func (s *Server) apply(name, value string) {
 		s.slowlog.threshold.Store(n)
 	case "slowlog-max-len":
 		s.slowlog.capacity.Store(n)
+	case "tracking-table-max-keys":
+		s.tracker.limit(int(n))
 	case "notify-keyspace-events":
 		s.notify.set(value)
 		if strings.ContainsAny(value, "Ax") {

@@ -31,7 +31,7 @@ func (s *Server) observe() {
 	s.tracker.s = s
 	s.tracker.readers = map[string]map[*connection]struct{}{}
 	s.tracker.broadcast = map[*connection]struct{}{}
-	for _, name := range []string{"slowlog-log-slower-than", "slowlog-max-len"} {
+	for _, name := range []string{"slowlog-log-slower-than", "slowlog-max-len", "tracking-table-max-keys"} {
 		s.apply(name, s.setting(name))
 	}
 	s.keyspace.Observe(s.wrote, s.expiredKey)

@@ -21,6 +21,7 @@ type tracker struct {
 	mu        sync.Mutex
 	readers   map[string]map[*connection]struct{} // by key; told once
 	broadcast map[*connection]struct{}
+	most      int // keys in readers; 0: no limit
 	// held are, while a transaction or script runs, the changes that are
 	// broadcast at its end, in one message.
 	holding bool
@@ -108,6 +109,29 @@ func (t *tracker) remember(c *connection, keys [][]byte) {
 			t.readers[string(k)] = readers
 		}
 		readers[c] = struct{}{}
+	}
+	t.forgetSome()
+}
+
+// limit sets how many keys are remembered, 0 for no limit.
+func (t *tracker) limit(keys int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.most = keys
+	t.forgetSome()
+}
+
+// forgetSome keeps to the limit, as Redis does by giving up any keys: those who
+// read them are told that they have changed.
+func (t *tracker) forgetSome() {
+	for key, readers := range t.readers {
+		if t.most <= 0 || len(t.readers) <= t.most {
+			return
+		}
+		delete(t.readers, key)
+		for c := range readers {
+			t.tell(c, []string{key})
+		}
 	}
 }
 

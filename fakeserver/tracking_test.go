@@ -42,3 +42,16 @@ func TestTrackingOfScripts(t *testing.T) {
 		c.quiet()
 	}
 }
+
+// A full table gives up a key, and tells those who read it.
+func TestTrackingTableIsBounded(t *testing.T) {
+	t.Parallel()
+	s := open(t, fakeserver.ProfileOSS70)
+	c := dialPlain(t, s)
+	c.do("HELLO", "3")
+	require.Equal(t, "+OK", c.line("CLIENT", "TRACKING", "on", "NOLOOP"))
+	c.do("MGET", "a", "b")
+	require.Equal(t, "+OK", dialPlain(t, s).line("CONFIG", "SET", "tracking-table-max-keys", "1"))
+	assert.Regexp(t, `^>2\r\n\$10\r\ninvalidate\r\n\*1\r\n\$1\r\n[ab]\r\n$`, c.read())
+	c.quiet()
+}
