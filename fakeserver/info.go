@@ -67,7 +67,15 @@ var infoSections = []struct {
 		channels, patterns, shards := len(q.s.hub.channels), len(q.s.hub.patterns), len(q.s.hub.shards)
 		q.s.hub.mu.Unlock()
 		q.s.tracker.mu.Lock()
-		tracked := len(q.s.tracker.readers)
+		tracked, items, prefixes := len(q.s.tracker.readers), 0, map[string]bool{}
+		for _, readers := range q.s.tracker.readers {
+			items += len(readers)
+		}
+		for c := range q.s.tracker.broadcast {
+			for _, prefix := range c.tracking.prefixes {
+				prefixes[prefix] = true
+			}
+		}
 		q.s.tracker.mu.Unlock()
 		return q.upToLevel([]string{
 			fmt.Sprintf("total_connections_received:%d", received), fmt.Sprintf("total_commands_processed:%d", q.s.processed()),
@@ -75,7 +83,8 @@ var infoSections = []struct {
 			fmt.Sprintf("rejected_connections:%d", q.s.stats.rejected.Load()), "expired_keys:0",
 			"evicted_keys:0", "keyspace_hits:0", "keyspace_misses:0",
 			fmt.Sprintf("pubsub_channels:%d", channels), fmt.Sprintf("pubsub_patterns:%d", patterns), fmt.Sprintf("7.0:pubsubshard_channels:%d", shards),
-			fmt.Sprintf("tracking_total_keys:%d", tracked),
+			fmt.Sprintf("tracking_total_keys:%d", tracked), fmt.Sprintf("tracking_total_items:%d", items),
+			fmt.Sprintf("tracking_total_prefixes:%d", len(prefixes)),
 		})
 	}},
 	{"Replication", func(q *request) []string {

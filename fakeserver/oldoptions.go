@@ -18,7 +18,7 @@ type newOptions struct {
 
 var optionsSince = map[string]newOptions{
 	"zrange":   {4, []newOption{{"byscore", "6.2"}, {"bylex", "6.2"}, {"rev", "6.2"}, {"limit", "6.2"}}},
-	"xtrim":    {2, []newOption{{"minid", "6.2"}, {"limit", "6.2"}}},
+	"xtrim":    {2, []newOption{{"limit", "6.2"}}},
 	"xpending": {3, []newOption{{"idle", "6.2"}}},
 	"bitcount": {4, []newOption{{"byte", "7.0"}, {"bit", "7.0"}}},
 	"bitpos":   {5, []newOption{{"byte", "7.0"}, {"bit", "7.0"}}},

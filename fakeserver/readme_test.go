@@ -76,7 +76,7 @@ func TestReadmeListsTheCommands(t *testing.T) {
 func dispatchedCommands(t *testing.T) map[string][]string {
 	t.Helper()
 	levels := map[string][]string{} // that have the command
-	groups := map[string]string{"stralgo": "string"}
+	groups := map[string]string{"stralgo": "string", "host:": "connection", "post": "connection"}
 	missing := map[string]bool{}
 	none := reflect.ValueOf(handler(cmdNotEmulated)).Pointer()
 	for _, name := range Profiles() {
