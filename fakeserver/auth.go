@@ -349,9 +349,13 @@ func cmdHello(q *request) {
 	q.bulk("id")
 	q.integer(q.c.id)
 	q.bulk("mode")
-	q.bulk("standalone")
+	q.bulk(q.s.mode())
 	q.bulk("role")
-	q.bulk("master")
+	if q.c.node.has(nodeReplica) {
+		q.bulk("replica")
+	} else {
+		q.bulk("master")
+	}
 	q.bulk("modules")
 	q.array(0)
 }

@@ -3,6 +3,7 @@ package fakeserver
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/entracache/entracache/fakeserver/internal/command"
@@ -13,7 +14,9 @@ import (
 // access policy, and without an event. It is for tests that prepare or look at
 // data. It runs PUBLISH and the plain data commands; those that block or are
 // about a connection are refused. The reply is RESP2, as a connection would get it; an
-// error reply comes back as the error.
+// error reply comes back as the error. In a clustered cache the keys say which
+// shard it is for; without any, DBSIZE, FLUSHALL and FLUSHDB are for all of
+// them.
 func (s *Server) Do(args ...string) (reply string, err error) {
 	if len(args) == 0 {
 		return "", errors.New("run a command beside the wire: expected a command, got none")
@@ -35,7 +38,10 @@ func (s *Server) Do(args ...string) (reply string, err error) {
 	case !s.plain(cmd):
 		err = errors.New("it is about a connection; send it over one")
 	default:
-		reply = string(s.keyspace.Do(nil, keyspace.Call{Session: s.keyspace.NewSession(), Command: cmd, Args: list, Proto: 2}))
+		reply, err = s.doInShard(cmd, list)
+		if err != nil {
+			break
+		}
 		if text, failed := strings.CutPrefix(reply, "-"); failed {
 			reply, err = "", errors.New(strings.TrimSuffix(text, "\r\n"))
 		}
@@ -52,4 +58,48 @@ func (s *Server) plain(cmd *command.Command) bool {
 	name, _, _ := strings.Cut(cmd.Name, "|")
 	t := s.traits[cmd.ID]
 	return s.keyspace.Knows(name) && !t.waits && !t.script && !cmd.InCategory("connection") && !cmd.InCategory("transaction") && !cmd.InCategory("pubsub")
+}
+
+// doInShard runs a data command in the shard that it is for.
+func (s *Server) doInShard(cmd *command.Command, args [][]byte) (string, error) {
+	do := func(shard int) string {
+		call := keyspace.Call{Session: s.sessionOf(shard), Command: cmd, Args: args, Proto: 2}
+		if s.clustered {
+			q := request{s: s}
+			if !q.inShard(&call) {
+				return string(q.out)
+			}
+		}
+		return string(s.keyspace.Do(nil, call))
+	}
+	if !s.clustered {
+		return do(0), nil
+	}
+	keys := keySet{slot: -1}
+	if !keys.add(cmd, args) {
+		return "", errors.New(crossSlotText)
+	}
+	t := s.topo.Load()
+	if keys.slot >= 0 {
+		return do(int(t.slots[keys.slot])), nil
+	}
+	switch cmd.Name {
+	case "dbsize":
+		total := 0
+		for shard := range t.primary {
+			n, err := strconv.Atoi(strings.Trim(do(shard), ":\r\n"))
+			if err != nil {
+				return "", fmt.Errorf("count the keys of shard %d: %w", shard, err)
+			}
+			total += n
+		}
+		return fmt.Sprintf(":%d\r\n", total), nil
+	case "flushall", "flushdb":
+		reply := ""
+		for shard := range t.primary {
+			reply = do(shard)
+		}
+		return reply, nil
+	}
+	return "", errors.New("the cache is clustered, and the command names no key that would say which shard it is for")
 }

@@ -48,6 +48,8 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 		return
 	}
 	defer q.s.keyspace.Cancel(w) // should this panic
+	topology := q.s.topo.Load()
+	c.landed()
 	// The client may be waiting for what it asked before.
 	q.flush()
 	unblock := make(chan bool, 1)
@@ -65,7 +67,8 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 		defer t.Stop()
 		timer = t.Chan()
 	}
-	withError := false
+	withError, elsewhere := false, ""
+wait:
 	select {
 	case reply = <-w.Ready():
 		if fault != nil {
@@ -78,6 +81,11 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 	case <-c.gone:
 	case <-timer:
 	case withError = <-unblock:
+	case <-topology.replaced:
+		topology = q.s.topo.Load()
+		if elsewhere = q.blockedElsewhere(keys); elsewhere == "" {
+			goto wait
+		}
 	}
 	reply, served := q.s.keyspace.Cancel(w)
 	switch {
@@ -86,6 +94,8 @@ func (q *request) block(keys [][]byte, timeout time.Duration, try keyspace.Attem
 	case served:
 		q.out = append(q.out, reply...)
 	case !c.alive():
+	case elsewhere != "":
+		q.err(elsewhere)
 	case withError:
 		q.err("UNBLOCKED client unblocked via CLIENT UNBLOCK")
 	default:
@@ -392,9 +402,14 @@ func lastID(reply []byte) []byte {
 	return []byte("0-0")
 }
 
-// cmdWait is WAIT: there are no replicas, so it waits out its timeout unless
-// none is asked for.
+// cmdWait is WAIT. Replicas that are up have what the primary has; for more of
+// them it waits out its timeout.
 func cmdWait(q *request) {
+	if q.c.node.has(nodeReplica) {
+		q.err("ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.")
+		return
+	}
+	acknowledged := func() int64 { return int64(len(q.s.connectedReplicas(q.c.node.shard))) }
 	n, err := strconv.ParseInt(string(q.args[1]), 10, 64)
 	if err != nil {
 		q.err("ERR value is not an integer or out of range")
@@ -408,12 +423,12 @@ func cmdWait(q *request) {
 	case ms < 0:
 		q.err("ERR timeout is negative")
 		return
-	case n <= 0 || q.tx != nil:
-		q.integer(0)
+	case n <= acknowledged() || q.tx != nil:
+		q.integer(acknowledged())
 		return
 	}
 	q.block(nil, time.Duration(ms)*time.Millisecond, func(*keyspace.Tx, bool) ([]byte, bool) { return nil, false },
-		func() { q.integer(0) })
+		func() { q.integer(acknowledged()) })
 }
 
 // cmdWaitAOF is WAITAOF numlocal numreplicas timeout, which came with 7.2: there

@@ -96,11 +96,11 @@ func TestBlockingTimeouts(t *testing.T) {
 	w.waitBlocked(1)
 	w.withKey().do("ZADD", "z", "1.5", "m")
 	assert.Equal(t, "*3\r\n$1\r\nz\r\n$1\r\nm\r\n,1.5\r\n", c.read())
-	assert.Equal(t, ":0", c.line("WAIT", "0", "0"))
-	c.send(array("WAIT", "1", "500"))
+	assert.Equal(t, ":1", c.line("WAIT", "1", "0"), "there is one replica")
+	c.send(array("WAIT", "2", "500"))
 	w.waitBlocked(1)
 	w.clock.Advance(500 * time.Millisecond)
-	assert.Equal(t, ":0\r\n", c.read())
+	assert.Equal(t, ":1\r\n", c.read())
 }
 
 func TestWaitersAreServedInOrder(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -26,10 +27,18 @@ type serving struct {
 
 // ownCertificate is made once per process: a key pair is the slow part of
 // starting a server.
-var ownCertificate = sync.OnceValues(func() (serving, error) { return makeCertificate(nil, false) })
+var ownCertificate = sync.OnceValues(func() (serving, error) { return makeCertificate(nil, false, loopbackIPs...) })
 
 // ownRSACertificate is for WithServiceCipherSuites.
-var ownRSACertificate = sync.OnceValues(func() (serving, error) { return makeCertificate(nil, true) })
+var ownRSACertificate = sync.OnceValues(func() (serving, error) { return makeCertificate(nil, true, loopbackIPs...) })
+
+// The same for the host name alone: see WithCertificateForHostOnly.
+var (
+	hostCertificate    = sync.OnceValues(func() (serving, error) { return makeCertificate(nil, false) })
+	hostRSACertificate = sync.OnceValues(func() (serving, error) { return makeCertificate(nil, true) })
+)
+
+var loopbackIPs = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 
 // The certificates are valid for much longer than any test runs, because the
 // clock of a client under test may be shifted.
@@ -42,11 +51,11 @@ var (
 // 127.0.0.1, ::1 and the further host names and IP addresses. It is for
 // [WithCertificate], and for servers that are to share a CA with the cache.
 func MakeCertificate(names ...string) (cert tls.Certificate, caPEM []byte, err error) {
-	made, err := makeCertificate(names, false)
+	made, err := makeCertificate(names, false, loopbackIPs...)
 	return made.cert, made.caPEM, err
 }
 
-func makeCertificate(names []string, rsaKey bool) (serving, error) {
+func makeCertificate(names []string, rsaKey bool, ips ...net.IP) (serving, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return serving{}, fmt.Errorf("make a CA key: %w", err)
@@ -90,7 +99,7 @@ func makeCertificate(names []string, rsaKey bool) (serving, error) {
 		SubjectKeyId:          leafKeyID,
 		AuthorityKeyId:        ca.SubjectKeyId,
 		DNSNames:              []string{"localhost"},
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		IPAddresses:           slices.Clone(ips),
 	}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {

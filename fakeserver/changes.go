@@ -25,7 +25,11 @@ func (s *Server) wrote(tx *keyspace.Tx, w keyspace.Write) {
 	}
 	switch w.Command.Name {
 	case "flushall", "flushdb":
-		s.tracker.flushed()
+		s.tracker.flushed(w.Session.DB())
+		return
+	}
+	if _, migrating := w.Session.Owner.(migration); migrating {
+		s.tracker.changed(nil, []string{string(w.Args[1])})
 		return
 	}
 	if unchanged(w) {

@@ -176,7 +176,7 @@ func (q *request) clientList() {
 		return
 	}
 	var b strings.Builder
-	for _, c := range q.s.connections() {
+	for _, c := range q.c.node.connections() {
 		if match(c) {
 			b.WriteString(c.line())
 		}
@@ -370,7 +370,7 @@ func (q *request) killClients(match func(*connection) bool, skipMe bool) int {
 		killed++
 	}
 	return killed + q.s.cut(ReasonKilled, func(c *connection) bool {
-		return c != q.c && c.opened.Load() && c.alive() && match(c)
+		return c != q.c && c.node == q.c.node && c.opened.Load() && c.alive() && match(c)
 	})
 }
 
@@ -427,10 +427,11 @@ func cmdReset(q *request) {
 	if q.tx == nil {
 		q.endTransaction()
 		q.unwatch()
-		q.s.keyspace.Select(c.session, 0)
+		q.s.keyspace.Select(c.session, q.s.database(c.node.shard))
 	} else {
-		q.tx.Select(c.session, 0)
+		q.tx.Select(c.session, q.s.database(c.node.shard))
 	}
+	c.asking, c.readsReplica = false, false
 	if sub := c.sub.Load(); sub != nil {
 		q.s.hub.leave(sub)
 	}

@@ -89,7 +89,7 @@ func TestInfoAndCommand(t *testing.T) {
 	assert.Equal(t, "-ERR The command has no key arguments", c.line("COMMAND", "GETKEYS", "PING"))
 	assert.Equal(t, "-ERR Invalid command specified", c.line("COMMAND", "GETKEYS", "NOPE"))
 	assert.Equal(t, "-ERR Unknown subcommand or wrong number of arguments for 'DOCS'. Try COMMAND HELP.", c.line("COMMAND", "DOCS"))
-	assert.Equal(t, "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n", c.do("ROLE"))
+	assert.Equal(t, "*3\r\n$6\r\nmaster\r\n:0\r\n*1\r\n*3\r\n$9\r\n127.0.0.1\r\n$5\r\n15001\r\n$1\r\n0\r\n", c.do("ROLE"))
 	assert.Equal(t, "-ERR invalid DB index", c.line("SELECT", "x"))
 	assert.Equal(t, "-ERR DB index is out of range", c.line("SELECT", "16"))
 	assert.Equal(t, "-ERR entracache does not emulate the command 'pfselftest'", c.line("PFSELFTEST"))

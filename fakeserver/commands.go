@@ -39,10 +39,10 @@ var own = map[string]handler{
 	"memory":    cmdMemory,
 	"wait":      cmdWait,
 	"waitaof":   cmdWaitAOF,
-	"cluster":   cmdNoCluster,
-	"asking":    cmdNoCluster,
-	"readonly":  cmdNoCluster,
-	"readwrite": cmdNoCluster,
+	"cluster":   cmdCluster,
+	"asking":    cmdAsking,
+	"readonly":  cmdReadOnly,
+	"readwrite": cmdReadWrite,
 
 	"post":  cmdHTTP,
 	"host:": cmdHTTP,
@@ -224,6 +224,16 @@ func cmdSelect(q *request) {
 		return
 	}
 	db := int(n)
+	if q.s.clustered {
+		// "Redis cluster only supports use of database 0 … and the Select
+		// command isn't allowed" (azure-docs cache-configure.md).
+		if db != 0 {
+			q.err("ERR SELECT is not allowed in cluster mode")
+			return
+		}
+		q.simple("OK")
+		return
+	}
 	if q.tx != nil {
 		ok = q.tx.Select(q.session(), db)
 	} else {
@@ -240,6 +250,10 @@ func cmdSelect(q *request) {
 }
 
 func cmdSwapDB(q *request) {
+	if q.s.clustered {
+		q.err("ERR SWAPDB is not allowed in cluster mode")
+		return
+	}
 	outOfRange := false
 	for i, which := range []string{"first", "second"} {
 		text := "ERR invalid " + which + " DB index"
@@ -265,11 +279,52 @@ func cmdTime(q *request) {
 	q.strings([]string{strconv.FormatInt(now.Unix(), 10), strconv.Itoa(now.Nanosecond() / 1000)})
 }
 
+// cmdRole is ROLE. There is no replication that could lag: offsets are 0.
 func cmdRole(q *request) {
+	t, n := q.s.topo.Load(), q.c.node
+	if leader := t.leader(n); leader != n {
+		ip, port := q.c.replicationAddress(leader)
+		q.array(5)
+		q.bulk("slave")
+		q.bulk(ip)
+		q.integer(int64(port))
+		if leader.down.Load() {
+			q.bulk("connect")
+		} else {
+			q.bulk("connected")
+		}
+		q.integer(0)
+		return
+	}
+	replicas := q.s.connectedReplicas(n.shard)
 	q.array(3)
 	q.bulk("master")
 	q.integer(0)
-	q.array(0)
+	q.array(len(replicas))
+	for _, r := range replicas {
+		ip, port := q.c.replicationAddress(r)
+		q.strings([]string{ip, strconv.Itoa(port), "0"})
+	}
+}
+
+// connectedReplicas are those of a shard that are up.
+func (s *Server) connectedReplicas(shard int) (up []*node) {
+	for _, r := range s.topo.Load().replicas(shard) {
+		if !r.down.Load() {
+			up = append(up, r)
+		}
+	}
+	return up
+}
+
+// replicationAddress is where a node is for the others. Nodes that cannot be
+// addressed are shown with ports as the service's have.
+func (c *connection) replicationAddress(n *node) (ip string, port int) {
+	if n.tls == nil {
+		return "127.0.0.1", 15000 + n.offset
+	}
+	_, ip, port = c.addressOf(n)
+	return ip, port
 }
 
 // cmdLastSave is LASTSAVE. Nothing is ever saved; Redis, too, begins with the
@@ -277,8 +332,6 @@ func cmdRole(q *request) {
 func cmdLastSave(q *request) { q.integer(q.s.started.Unix()) }
 
 func cmdLolwut(q *request) { q.text("Redis ver. " + q.s.prof.version + "\n") }
-
-func cmdNoCluster(q *request) { q.err("ERR This instance has cluster support disabled") }
 
 // cmdModule is MODULE: there are none, and none can be loaded.
 func cmdModule(q *request) {

@@ -57,18 +57,22 @@ type connection struct {
 	lastCmd    atomic.Pointer[command.Command]
 	lastAt     atomic.Int64 // when lastCmd came, in Unix nanoseconds
 
-	moment     int64    // the time in Unix nanoseconds, 0 when it must be read; see tick
-	request    *request // of the command under way, or of the last one while more are there; see begin
-	unsent     int      // bytes replied that redcon has not sent
-	session    *keyspace.Session
-	multi      *transaction // nil outside MULTI
-	watcher    *keyspace.Watcher
-	sub        atomic.Pointer[subscriber] // written by the connection's goroutine only
-	mute       muting
-	behind     bool // the next command had come when the last one ended; only with faults
-	quit       bool // close once the replies are sent, for quitReason
-	silent     bool // close without sending them
-	quitReason Reason
+	moment   int64    // the time in Unix nanoseconds, 0 when it must be read; see tick
+	request  *request // of the command under way, or of the last one while more are there; see begin
+	unsent   int      // bytes replied that redcon has not sent
+	session  *keyspace.Session
+	multi    *transaction // nil outside MULTI
+	watcher  *keyspace.Watcher
+	sub      atomic.Pointer[subscriber] // written by the connection's goroutine only
+	mute     muting
+	behind   bool // the next command had come when the last one ended; only with faults
+	inFlight bool // it holds Server.inFlight
+	asking   bool // ASKING was the last command
+	// readsReplica says that the client sent READONLY.
+	readsReplica bool
+	quit         bool // close once the replies are sent, for quitReason
+	silent       bool // close without sending them
+	quitReason   Reason
 }
 
 // status is what CLIENT LIST and Connections tell about a connection.
@@ -100,7 +104,7 @@ func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config, n *node) 
 		plain:   tlsConfig == nil,
 		since:   s.opts.clock.Now(),
 		gone:    make(chan struct{}),
-		session: s.keyspace.NewSession(),
+		session: s.sessionOf(n.shard),
 	}
 	c.session.Owner = c
 	c.proto.Store(2)
@@ -161,7 +165,7 @@ func (s *Server) closed(rc redcon.Conn, _ error) {
 	delete(s.conns, c.id)
 	s.connsMu.Unlock()
 	if c.opened.Load() {
-		s.record(Event{Kind: EventConnectionClosed, Conn: c.id, User: c.user(), Reason: *c.ended.Load(), Token: c.token(), Proto: c.protocol()})
+		s.record(Event{Kind: EventConnectionClosed, Conn: c.id, Node: c.nodeName(), User: c.user(), Reason: *c.ended.Load(), Token: c.token(), Proto: c.protocol()})
 	}
 }
 
@@ -230,6 +234,14 @@ func (s *Server) cut(r Reason, match func(*connection) bool) int {
 	return len(cut)
 }
 
+// nodeName is what events call the connection's node.
+func (c *connection) nodeName() string {
+	if c.s.many() {
+		return c.node.name
+	}
+	return ""
+}
+
 // connections lists the open connections, oldest first.
 func (s *Server) connections() []*connection {
 	s.connsMu.Lock()
@@ -255,13 +267,15 @@ type ConnInfo struct {
 	Blocked      bool // a command such as BLPOP waits on it
 	Proto        int  // RESP version
 	Name         string
+	Node         string // as in Event.Node
 }
 
 // Connections lists the open connections, oldest first.
 func (s *Server) Connections() []ConnInfo {
 	var infos []ConnInfo
 	for _, c := range s.connections() {
-		info := ConnInfo{ID: c.id, RemoteAddr: c.remote, AuthKind: AuthNone, Proto: c.protocol(), Subscribed: c.subscriptions() > 0, Blocked: c.unblock.Load() != nil}
+		info := ConnInfo{ID: c.id, RemoteAddr: c.remote, AuthKind: AuthNone, Proto: c.protocol(), Subscribed: c.subscriptions() > 0,
+			Blocked: c.unblock.Load() != nil, Node: c.nodeName()}
 		if id := c.identity.Load(); id != nil {
 			info.User, info.AuthKind, info.TokenExpires = id.user, id.kind, id.expires
 		}

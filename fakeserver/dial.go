@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
 
 	"github.com/entracache/entracache/fakeserver/internal/pipe"
@@ -66,13 +67,27 @@ func (s *Server) dial(ctx context.Context, network, addr string) (net.Conn, *por
 	if network != "tcp" {
 		return nil, nil, fmt.Errorf("dial the fake cache: expected the network \"tcp\", got %q", network)
 	}
-	for _, p := range s.ports {
-		if p.memory && p.addr.String() == addr {
+	for _, p := range s.everyPort() {
+		if p.memory && p.addr.String() == addr && !p.over() {
 			conn, err := p.dial(ctx)
 			return conn, p, err
 		}
 	}
 	return nil, nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%w: the fake cache has no port at %q", syscall.ECONNREFUSED, addr)}
+}
+
+// everyPort is every port that was opened, those too that were closed since.
+func (s *Server) everyPort() []*port {
+	s.connsMu.Lock()
+	defer s.connsMu.Unlock()
+	return slices.Clone(s.ports)
+}
+
+// over says whether the port is closed for good.
+func (p *port) over() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
 }
 
 // dial connects to a port in memory.
@@ -103,7 +118,7 @@ func (s *Server) memoryAddr(addr string, secure bool) (*net.TCPAddr, error) {
 	}
 	for taken := true; taken; {
 		taken = false
-		for _, p := range s.ports {
+		for _, p := range s.everyPort() {
 			taken = taken || p.addr.String() == at.String()
 		}
 		if taken {

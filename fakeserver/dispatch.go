@@ -123,6 +123,9 @@ func (s *Server) contain(c *connection) {
 // it.
 func (q *request) dispatch() {
 	s, c := q.s, q.c
+	if s.clustered {
+		defer func() { c.landed(); q.asked() }()
+	}
 	if s.prof.since("7.0") && (equalFold(q.args[0], "post") || equalFold(q.args[0], "host:")) {
 		cmdHTTP(q) // before it they are commands like others, which need a sign-in and a permission
 		return
@@ -168,14 +171,20 @@ func (q *request) dispatch() {
 	case c.multi != nil && cmd.HasFlag("no_multi"):
 		q.rejected("ERR Command not allowed inside a transaction")
 	case !q.permitted():
+	case s.clustered && !q.routed():
 	case q.outOfMemory():
 		q.rejected(oomText)
+	case c.node.flags.Load() != 0 && q.impaired() != "":
+		q.rejected(q.impaired())
 	case c.subscriptions() > 0 && c.protocol() == 2 && !subscriberMay[cmd.Name]:
 		q.rejected(q.subscribedText())
+	case q.loads():
+		q.rejected(loadingText)
 	case q.scriptIsBusy():
 		q.rejected(busyScript)
 	case !q.waitForPause():
 		return
+	case s.clustered && !c.inFlight && !q.routed(): // it may have waited
 	case c.multi != nil && !controlsTransaction[cmd.Name]:
 		c.multi.queue(q)
 		return // it is logged when it runs
@@ -243,6 +252,9 @@ func (q *request) run() {
 // data runs a command of the data engine.
 func (q *request) data(script *keyspace.Script) {
 	call := keyspace.Call{Session: q.session(), Command: q.cmd, Args: q.args, Proto: q.protocol(), Script: script}
+	if q.s.clustered && !q.inShard(&call) {
+		return
+	}
 	start := len(q.out)
 	if q.tx != nil {
 		q.out = q.tx.Do(q.out, call)

@@ -29,11 +29,19 @@ const (
 	EventPolicyDefined      EventKind = "policy-defined"   // AddPolicy and UpdatePolicy
 	EventPolicyUndefined    EventKind = "policy-undefined" // RemovePolicy
 	EventRebooted           EventKind = "rebooted"
-	EventNodeDown           EventKind = "node-down" // nodes accept no connection; Detail names them and tells for how long
-	EventNodeUp             EventKind = "node-up"   // Node accepts connections again
-	EventFault              EventKind = "fault"     // a fault that was set fired; Detail names it
-	EventReset              EventKind = "reset"     // see Server.Reset
-	EventGap                EventKind = "gap"       // the events up to and including this Seq are no longer kept; see WithEventLimit
+	EventNodeDown           EventKind = "node-down"             // Node accepts no connection; Detail tells for how long
+	EventNodeUp             EventKind = "node-up"               // Node accepts connections again
+	EventNodeLoaded         EventKind = "node-loaded"           // Node answers LOADING no more
+	EventFailoverStarted    EventKind = "failover-started"      // from Node
+	EventFailoverComplete   EventKind = "failover-complete"     // to Node
+	EventMaintenance        EventKind = "maintenance-announced" // Detail is what was published on AzureRedisEvents
+	EventPatched            EventKind = "patched"               // the end of Patch
+	EventScaled             EventKind = "scaled"
+	EventSlotMigrating      EventKind = "slot-migrating"
+	EventSlotMigrated       EventKind = "slot-migrated"
+	EventFault              EventKind = "fault" // a fault that was set fired; Detail names it
+	EventReset              EventKind = "reset" // see Server.Reset
+	EventGap                EventKind = "gap"   // the events up to and including this Seq are no longer kept; see WithEventLimit
 	EventEntraEnabled       EventKind = "entra-enabled"
 	EventEntraDisabled      EventKind = "entra-disabled"
 	EventProvisioningState  EventKind = "provisioning-state" // Detail is a ProvisioningState
@@ -96,6 +104,9 @@ const (
 	ReasonPolicyChanged     Reason = "policy-changed"
 	ReasonIdle              Reason = "idle"
 	ReasonMaxClients        Reason = "max-clients" // of a rejected connection
+	ReasonFailover          Reason = "failover"
+	ReasonPatched           Reason = "patched"
+	ReasonScaled            Reason = "scaled" // the node is not part of the cache any more
 	ReasonProtocolError     Reason = "protocol-error"
 	ReasonServerClosed      Reason = "server-closed"
 	ReasonUnassigned        Reason = "unassigned"
@@ -124,7 +135,7 @@ type Event struct {
 	Time       time.Time
 	Kind       EventKind
 	Conn       int64  // number of the connection, 0 for the whole server
-	Node       string // name of the node, where the event is about one
+	Node       string // name of the node that the event, or the connection, is about; empty for connections of a cache that has just one
 	TLSVersion string // "TLS 1.3"; empty on the plain port
 	Command    string // lower case; with its subcommand as in "client|setname" where it has one
 	User       string // as whom; for auth events, the user name that was tried

@@ -207,6 +207,13 @@ func (s *Server) WaitRenewed(ctx context.Context, user string, n int) ([]Event, 
 // none belongs.
 func (s *Server) record(e Event) {
 	e.User, e.Command, e.Detail = s.secrets.hide(e.User), s.secrets.hide(e.Command), s.secrets.hide(e.Detail)
+	if e.Conn != 0 && e.Node == "" && s.many() {
+		s.connsMu.Lock()
+		if c := s.conns[e.Conn]; c != nil {
+			e.Node = c.node.name
+		}
+		s.connsMu.Unlock()
+	}
 	s.counts.count(&e)
 	s.log.append(e)
 }

@@ -20,14 +20,14 @@ var infoSections = []struct {
 		up := q.s.opts.clock.Since(q.s.started)
 		return []string{
 			"redis_version:" + q.s.prof.version, "redis_git_sha1:00000000", "redis_git_dirty:0", "redis_build_id:0",
-			"redis_mode:standalone", "os:Linux", "arch_bits:64", "multiplexing_api:epoll",
-			fmt.Sprintf("process_id:%d", os.Getpid()), "run_id:" + q.s.runID, fmt.Sprintf("tcp_port:%d", q.s.Port()),
+			"redis_mode:" + q.s.mode(), "os:Linux", "arch_bits:64", "multiplexing_api:epoll",
+			fmt.Sprintf("process_id:%d", os.Getpid()), "run_id:" + q.s.runID, fmt.Sprintf("tcp_port:%d", q.c.node.port()),
 			fmt.Sprintf("uptime_in_seconds:%d", int64(up/time.Second)), fmt.Sprintf("uptime_in_days:%d", int64(up/(24*time.Hour))),
 			"hz:10", "configured_hz:10", fmt.Sprintf("lru_clock:%d", q.s.opts.clock.Now().Unix()&0xffffff), "executable:", "config_file:",
 		}
 	}},
 	{"Clients", func(q *request) []string {
-		all := q.s.connections()
+		all := q.c.node.connections()
 		blocked, pubsub := 0, 0
 		for _, c := range all {
 			if c.unblock.Load() != nil || c.postponed.Load() {
@@ -88,24 +88,75 @@ var infoSections = []struct {
 		})
 	}},
 	{"Replication", func(q *request) []string {
-		return q.upToLevel([]string{
-			"role:master", "connected_slaves:0", "6.2:master_failover_state:no-failover", "master_replid:" + q.s.runID,
+		lines := q.replicationRole()
+		return q.upToLevel(append(lines, []string{
+			"6.2:master_failover_state:no-failover", "master_replid:" + q.s.runID,
 			"master_replid2:0000000000000000000000000000000000000000", "master_repl_offset:0", "second_repl_offset:-1", "repl_backlog_active:0",
 			"repl_backlog_size:1048576", "repl_backlog_first_byte_offset:0", "repl_backlog_histlen:0",
-		})
+		}...))
 	}},
 	{"CPU", func(*request) []string {
 		return []string{"used_cpu_sys:0.000000", "used_cpu_user:0.000000", "used_cpu_sys_children:0.000000", "used_cpu_user_children:0.000000"}
 	}},
 	{"Modules", func(*request) []string { return nil }},
-	{"Cluster", func(*request) []string { return []string{"cluster_enabled:0"} }},
+	{"Cluster", func(q *request) []string {
+		if q.s.clustered {
+			return []string{"cluster_enabled:1"}
+		}
+		return []string{"cluster_enabled:0"}
+	}},
 	{"Keyspace", func(q *request) []string {
 		var lines []string
 		for _, st := range q.keyspaceStats() {
+			if q.s.clustered {
+				if st.DB != q.c.node.shard {
+					continue
+				}
+				st.DB = 0
+			}
 			lines = append(lines, fmt.Sprintf("db%d:keys=%d,expires=%d,avg_ttl=0", st.DB, st.Keys, st.Expires))
 		}
 		return lines
 	}},
+}
+
+// mode is redis_mode.
+func (s *Server) mode() string {
+	if s.clustered {
+		return "cluster"
+	}
+	return "standalone"
+}
+
+// port is tcp_port: the node's own, or that of the cache.
+func (n *node) port() int {
+	if n.tls != nil {
+		return n.tls.addr.Port
+	}
+	return n.s.Port()
+}
+
+func (q *request) replicationRole() (lines []string) {
+	t, n := q.s.topo.Load(), q.c.node
+	replicas := q.s.connectedReplicas(n.shard)
+	if leader := t.leader(n); leader == n {
+		lines = append(lines, "role:master")
+	} else {
+		replicas = nil
+		ip, port := q.c.replicationAddress(leader)
+		link := "up"
+		if leader.down.Load() {
+			link = "down"
+		}
+		lines = append(lines, "role:slave", "master_host:"+ip, fmt.Sprintf("master_port:%d", port), "master_link_status:"+link,
+			"master_last_io_seconds_ago:0", "master_sync_in_progress:0", "slave_repl_offset:0", "slave_priority:100", "slave_read_only:1")
+	}
+	lines = append(lines, fmt.Sprintf("connected_slaves:%d", len(replicas)))
+	for i, r := range replicas {
+		ip, port := q.c.replicationAddress(r)
+		lines = append(lines, fmt.Sprintf("slave%d:ip=%s,port=%d,state=online,offset=0,lag=0", i, ip, port))
+	}
+	return lines
 }
 
 func (q *request) keyspaceStats() []keyspace.DBStat {

@@ -35,6 +35,8 @@ type luaRun struct {
 	full     bool // the memory was full when it began
 	resp     int  // the protocol version of what it sees
 	session  *keyspace.Session
+	slot     int  // in a clustered cache: that of the keys that it has used, -1 before
+	crossing bool // and whether they may be of several slots
 
 	stop   context.CancelFunc
 	killed atomic.Bool
@@ -70,31 +72,32 @@ var scriptFlags = map[string]bool{"no-writes": true, "allow-oom": true, "allow-s
 
 // shebang reads a script's first line where it is no Lua, and returns the body
 // without it, its line kept empty so that line numbers stay.
-func (q *request) shebang(body string) (rest string, noWrites bool, refusal string) {
+func (q *request) shebang(body string) (rest string, flags map[string]bool, refusal string) {
 	if !q.since("7.0") || !strings.HasPrefix(body, "#!") {
-		return body, false, ""
+		return body, nil, ""
 	}
 	line, rest, found := strings.Cut(body, "\n")
 	if !found {
-		return "", false, "ERR Invalid script shebang"
+		return "", nil, "ERR Invalid script shebang"
 	}
 	words := strings.Fields(line)
 	if words[0] != "#!lua" {
-		return "", false, "ERR Unexpected engine in script shebang: " + words[0]
+		return "", nil, "ERR Unexpected engine in script shebang: " + words[0]
 	}
+	flags = map[string]bool{"shebang": true}
 	for _, word := range words[1:] {
-		flags, ok := strings.CutPrefix(word, "flags=")
+		list, ok := strings.CutPrefix(word, "flags=")
 		if !ok {
-			return "", false, "ERR Unknown lua shebang option: " + word
+			return "", nil, "ERR Unknown lua shebang option: " + word
 		}
-		for flag := range strings.SplitSeq(flags, ",") {
+		for flag := range strings.SplitSeq(list, ",") {
 			if flag != "" && !scriptFlags[flag] {
-				return "", false, "ERR Unexpected flag in script shebang: " + flag
+				return "", nil, "ERR Unexpected flag in script shebang: " + flag
 			}
-			noWrites = noWrites || flag == "no-writes"
+			flags[flag] = true
 		}
 	}
-	return "\n" + rest, noWrites, ""
+	return "\n" + rest, flags, ""
 }
 
 // run runs the compiled script and appends its reply to q.out.
@@ -270,6 +273,8 @@ func (r *luaRun) command(l *lua.LState) (reply resp.Value, refusal string) {
 		return reply, q.scriptText(scriptNoWrites)
 	case r.full && !r.wrote.Load() && cmd.HasFlag("denyoom"):
 		return reply, oomText
+	case cmd.Write && q.c.node.has(nodeReplica):
+		return reply, readOnlyText
 	case scriptMayNotBlock(cmd, args):
 		return reply, q.scriptText(cmd.Name + " command is not allowed with BLOCK option from scripts")
 	}
@@ -279,6 +284,11 @@ func (r *luaRun) command(l *lua.LState) (reply resp.Value, refusal string) {
 			text := q.scriptDenied(id, cmd, v)
 			q.deniedInScript(cmd.Name, text)
 			q.noteDenied(set, cmd, args, deniedInLua)
+			return reply, text
+		}
+	}
+	if q.s.clustered {
+		if text := q.scriptRefusal(cmd, args, &r.slot, r.crossing); text != "" {
 			return reply, text
 		}
 	}

@@ -59,6 +59,9 @@ func (q *request) evict() {
 	q.withKeyspace(func(tx *keyspace.Tx) {
 		place := request{s: q.s, c: q.c, sess: q.s.keyspace.NewSession()}
 		for _, st := range tx.Stats() {
+			if q.s.clustered && st.DB != q.c.node.shard {
+				continue
+			}
 			tx.Select(place.sess, st.DB)
 			for _, key := range place.ask(tx, "keys", []byte("*")).Elems {
 				if !q.s.full() {

@@ -33,10 +33,13 @@ func (m *monitors) remove(sub *subscriber) {
 	m.count.Store(int32(len(m.all))) //nolint:gosec // as above
 }
 
-func (m *monitors) show(line []byte) {
+func (m *monitors) show(n *node, line []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for sub := range m.all {
+		if sub.c.node != n {
+			continue
+		}
 		sub.push(func(b []byte, _ int) []byte { return append(b, line...) })
 	}
 }
@@ -51,11 +54,11 @@ func (q *request) monitor(t *trait) {
 	if q.inScript {
 		from = "lua"
 	}
-	line := fmt.Appendf(nil, "+%d.%06d [%d %s]", now.Unix(), now.Nanosecond()/1000, q.session().DB(), from)
+	line := fmt.Appendf(nil, "+%d.%06d [%d %s]", now.Unix(), now.Nanosecond()/1000, q.shownDB(), from)
 	for _, a := range q.presentable() {
 		line = appendRepr(append(line, ' '), a)
 	}
-	q.s.monitors.show(append(line, '\r', '\n'))
+	q.s.monitors.show(q.c.node, append(line, '\r', '\n'))
 }
 
 // appendRepr appends a string in quotes, with what is not printable escaped as

@@ -87,12 +87,22 @@ func (n *notifications) event(s *Server, class byte, event string, db int, key s
 	if !wanted {
 		return
 	}
+	// In a clustered cache the messages stay with the nodes of the shard, whose
+	// database is 0 for those outside.
+	t, shard := s.topo.Load(), 0
+	if s.clustered {
+		shard, db = db, 0
+	}
+	if shard >= len(t.primary) {
+		return // it was scaled away
+	}
+	leader := t.primary[shard]
 	at := "@" + strconv.Itoa(db) + "__:"
 	if strings.IndexByte(*flags, 'K') >= 0 {
-		s.hub.publish("__keyspace"+at+key, []byte(event))
+		s.hub.publishFrom(leader, true, "__keyspace"+at+key, []byte(event))
 	}
 	if strings.IndexByte(*flags, 'E') >= 0 {
-		s.hub.publish("__keyevent"+at+event, []byte(key))
+		s.hub.publishFrom(leader, true, "__keyevent"+at+event, []byte(key))
 	}
 }
 

@@ -64,6 +64,13 @@ type options struct {
 	oneIdentity          bool
 	minTLS               uint16
 	serviceCiphers       bool
+	shards               int // 0: not clustered
+	replicas             int // -1: what the profile has
+	nodePort             int
+	plainNodePort        int
+	nodeHost             string
+	keepOnFailover       bool
+	certHostOnly         bool
 }
 
 func defaultOptions() options {
@@ -77,6 +84,7 @@ func defaultOptions() options {
 		outage:               OutageRefused,
 		eventLimit:           DefaultEventLimit,
 		minTLS:               tls.VersionTLS12,
+		replicas:             -1,
 	}
 }
 
@@ -118,6 +126,16 @@ func WithCertificate(cert tls.Certificate, caPEM []byte) Option {
 		o.cert, o.caPEM = &cert, caPEM
 		return nil
 	}
+}
+
+// WithCertificateForHostOnly leaves the IP addresses out of the certificate
+// that is made by default: it names localhost alone, so that a client of a
+// clustered cache that checks the certificate against the IP address of a node
+// is refused by itself. So it is on the service, whose certificate has the
+// cache's host name only ("Lettuce Best Practices.md" of
+// Azure/AzureCacheForRedis). Default with the addresses.
+func WithCertificateForHostOnly() Option {
+	return func(o *options) error { o.certHostOnly = true; return nil }
 }
 
 // WithForeignCertificate makes the cache serve a certificate of a CA that

@@ -67,6 +67,7 @@ func (q *request) waitForPause() bool {
 	if resumed == nil {
 		return true
 	}
+	c.landed()
 	q.flush()
 	c.postponed.Store(true)
 	defer c.postponed.Store(false)

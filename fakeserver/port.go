@@ -29,6 +29,7 @@ type port struct {
 	lead   func() *node // the node; it may be down
 	secure bool         // speaks TLS
 	memory bool         // is reached by Dial, and not by TCP
+	pair   *port        // the one in memory beside this one
 
 	mu     sync.Mutex
 	ln     net.Listener  // nil while it is shut

@@ -144,22 +144,40 @@ func (sub *subscriber) enqueue(frame func(b []byte, proto int) []byte) int {
 // publish sends a message to everybody who is subscribed and returns how many
 // they are; a client that matches twice counts twice.
 func (h *hub) publish(channel string, payload []byte) (receivers int) {
+	return h.publishFrom(nil, false, channel, payload)
+}
+
+// publishFrom is publish by a node: in a clustered cache all nodes' subscribers
+// get the message, or those of the node's shard, and the node's own count.
+func (h *hub) publishFrom(n *node, shardOnly bool, channel string, payload []byte) (receivers int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	passes := func(sub *subscriber) bool { return !shardOnly || sub.c.node.shard == n.shard }
+	count := func(sub *subscriber) {
+		if n == nil || sub.c.node == n {
+			receivers++
+		}
+	}
 	for sub := range h.channels[channel] {
+		if !passes(sub) {
+			continue
+		}
 		sub.push(func(b []byte, proto int) []byte {
 			b = resp.AppendPush(b, proto, 3)
 			b = resp.AppendBulkString(b, "message")
 			b = resp.AppendBulkString(b, channel)
 			return resp.AppendBulk(b, payload)
 		})
-		receivers++
+		count(sub)
 	}
 	for pattern, subs := range h.patterns {
 		if len(subs) == 0 || !acl.MatchGlob(pattern, []byte(channel)) {
 			continue
 		}
 		for sub := range subs {
+			if !passes(sub) {
+				continue
+			}
 			sub.push(func(b []byte, proto int) []byte {
 				b = resp.AppendPush(b, proto, 4)
 				b = resp.AppendBulkString(b, "pmessage")
@@ -167,14 +185,35 @@ func (h *hub) publish(channel string, payload []byte) (receivers int) {
 				b = resp.AppendBulkString(b, channel)
 				return resp.AppendBulk(b, payload)
 			})
-			receivers++
+			count(sub)
 		}
 	}
 	return receivers
 }
 
+// leaveSlot ends the subscriptions to sharded channels of a slot that another
+// shard serves now, and tells the subscribers, as Redis 7.0 does.
+func (h *hub) leaveSlot(slot int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, subs := range h.shards {
+		if keySlot([]byte(name)) != slot {
+			continue
+		}
+		for sub := range subs {
+			h.removeLocked(h.shards, sub.shards, sub, name)
+			sub.push(func(b []byte, proto int) []byte {
+				b = resp.AppendPush(b, proto, 3)
+				b = resp.AppendBulkString(b, "sunsubscribe")
+				b = resp.AppendBulkString(b, name)
+				return resp.AppendInt(b, int64(sub.shardCount.Load()))
+			})
+		}
+	}
+}
+
 // publishShard is publish for a sharded channel.
-func (h *hub) publishShard(channel string, payload []byte) (receivers int) {
+func (h *hub) publishShard(n *node, channel string, payload []byte) (receivers int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for sub := range h.shards[channel] {
@@ -184,7 +223,9 @@ func (h *hub) publishShard(channel string, payload []byte) (receivers int) {
 			b = resp.AppendBulkString(b, channel)
 			return resp.AppendBulk(b, payload)
 		})
-		receivers++
+		if sub.c.node == n {
+			receivers++
+		}
 	}
 	return receivers
 }
@@ -279,10 +320,16 @@ func (t *transaction) speaksToItself(subscribed bool) bool {
 	})
 }
 
-func cmdPublish(q *request)  { q.publish(q.s.hub.publish) }
+func cmdPublish(q *request) {
+	q.publish(func(n *node, channel string, payload []byte) int {
+		return q.s.hub.publishFrom(n, false, channel, payload)
+	})
+}
+
 func cmdSPublish(q *request) { q.publish(q.s.hub.publishShard) }
 
-func (q *request) publish(to func(channel string, payload []byte) int) {
+func (q *request) publish(send func(n *node, channel string, payload []byte) int) {
+	to := func(channel string, payload []byte) int { return send(q.c.node, channel, payload) }
 	channel, payload := string(q.args[1]), q.args[2]
 	if q.tx == nil {
 		q.s.hub.settle(q.c, channel)
@@ -330,10 +377,11 @@ func (q *request) unsubscribe(kind string, all topics) {
 			names = append(names, string(a))
 		}
 		if len(q.args) == 1 {
-			// Only this goroutine adds and removes its own names.
+			q.s.hub.mu.Lock()
 			for name := range own {
 				names = append(names, name)
 			}
+			q.s.hub.mu.Unlock()
 			slices.Sort(names)
 			if len(names) == 0 {
 				q.confirm(kind, nil, sub)
@@ -398,11 +446,11 @@ func cmdPubSub(q *request) {
 		n := 0
 		h.mu.Lock()
 		for _, subs := range h.patterns {
+			own := q.own(subs)
 			if q.since("6.2") {
-				n++
-			} else {
-				n += len(subs)
+				own = min(own, 1)
 			}
+			n += own
 		}
 		h.mu.Unlock()
 		q.integer(int64(n))
@@ -411,10 +459,23 @@ func cmdPubSub(q *request) {
 	}
 }
 
+// own counts the subscribers that are connected to the connection's node.
+func (q *request) own(subs map[*subscriber]struct{}) (n int) {
+	for sub := range subs {
+		if sub.c.node == q.c.node {
+			n++
+		}
+	}
+	return n
+}
+
 func (q *request) channels(all topics) {
 	var names []string
 	q.s.hub.mu.Lock()
-	for name := range all {
+	for name, subs := range all {
+		if q.own(subs) == 0 {
+			continue
+		}
 		if len(q.args) == 2 || acl.MatchGlob(string(q.args[2]), []byte(name)) {
 			names = append(names, name)
 		}
@@ -430,6 +491,6 @@ func (q *request) numsub(all topics) {
 	q.array(2 * len(q.args[2:]))
 	for _, a := range q.args[2:] {
 		q.bulk(string(a))
-		q.integer(int64(len(all[string(a)])))
+		q.integer(int64(q.own(all[string(a)])))
 	}
 }

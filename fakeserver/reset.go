@@ -7,9 +7,10 @@ import "github.com/entracache/entracache/fakeserver/internal/acl"
 // gives up a change of the configuration that is under way, puts the access keys,
 // Microsoft Entra authentication, geo-replication and the minimum TLS version back
 // to what they were at the start, removes all assignments, custom policies and
-// users of ACL, undoes CONFIG SET, closes every connection (ReasonReset), and
-// empties the keyspace and the logs and scripts that clients see (ACL LOG,
-// SLOWLOG, SCRIPT).
+// users of ACL, undoes CONFIG SET, closes every connection (ReasonReset), ends
+// outages and maintenance, gives the cache its first number of shards and
+// replicas and the slots to where they were, and empties the keyspace and the
+// logs and scripts that clients see (ACL LOG, SLOWLOG, SCRIPT).
 //
 // What stays: the addresses, the certificate, the tokens that were verified, the
 // numbers of connections, and the event log, which gets an EventReset. The clock
@@ -35,8 +36,11 @@ func (s *Server) Reset() {
 	s.stateMu.Unlock()
 	s.cutAll(ReasonReset)
 
-	s.scripts.flush()
+	for _, n := range s.topo.Load().nodes {
+		n.scripts.flush()
+	}
 	s.aclLog.reset()
 	s.slowlog.reset()
 	s.keyspace.Do(nil, s.engineCall(s.keyspace.NewSession(), "flushall"))
+	s.resetNodes()
 }

@@ -21,6 +21,7 @@ type scripts struct {
 type script struct {
 	proto    *lua.FunctionProto
 	noWrites bool
+	flags    map[string]bool // of its first line; nil where it has none
 }
 
 func (s *scripts) get(sha string) *script {
@@ -42,6 +43,27 @@ func (s *scripts) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all = nil
+}
+
+// scriptNodes are the nodes that learn of a connection's scripts: up to 6.2
+// they are replicated, since 7.0 they are not.
+func (q *request) scriptNodes() []*node {
+	if q.since("7.0") {
+		return []*node{q.c.node}
+	}
+	return q.s.topo.Load().of(q.c.node.shard)
+}
+
+func (q *request) keepScript(sha string, sc *script) {
+	for _, n := range q.scriptNodes() {
+		n.scripts.put(sha, sc)
+	}
+}
+
+func (q *request) flushScripts() {
+	for _, n := range q.scriptNodes() {
+		n.scripts.flush()
+	}
 }
 
 // Why a script may not make a call. The words changed with 7.0.
@@ -119,22 +141,35 @@ func cmdEval(q *request) {
 	var sc *script
 	if strings.HasPrefix(q.cmd.Name, "evalsha") {
 		sha = strings.ToLower(string(q.args[1]))
-		if sc = q.s.scripts.get(sha); sc == nil {
+		if sc = q.c.node.scripts.get(sha); sc == nil {
 			q.err("NOSCRIPT No matching script. Please use EVAL.")
 			return
 		}
 	} else {
 		sha = sha1Hex(q.args[1])
-		if sc = q.s.scripts.get(sha); sc == nil {
+		if sc = q.c.node.scripts.get(sha); sc == nil {
 			if sc = q.loadScript(sha, string(q.args[1])); sc == nil {
 				return
 			}
 		}
 	}
 	keys, argv := q.args[3:3+n], q.args[3+n:]
+	switch {
+	case sc.flags["no-cluster"] && q.s.clustered:
+		q.err("ERR Can not run script on cluster, 'no-cluster' flag is set.")
+		return
+	case sc.flags["shebang"] && !sc.noWrites && q.c.node.has(nodeReplica):
+		q.err("READONLY Can not run script with write flag on readonly replica")
+		return
+	}
+	slot := -1
+	if n > 0 {
+		slot = keySlot(keys[0])
+	}
 	eval := func() {
 		q.withKeyspace(func(tx *keyspace.Tx) {
-			run := luaRun{q: q, tx: tx, sha: sha, readonly: sc.noWrites || strings.HasSuffix(q.cmd.Name, "_ro")}
+			// Only a script with a first line of its own has rules about slots.
+			run := luaRun{q: q, tx: tx, sha: sha, slot: slot, crossing: sc.flags == nil || sc.flags["allow-cross-slot-keys"], readonly: sc.noWrites || strings.HasSuffix(q.cmd.Name, "_ro")}
 			q.s.tracker.together(func() { run.run(sc.proto, keys, argv) })
 		})
 	}
@@ -149,7 +184,7 @@ func cmdEval(q *request) {
 
 // loadScript compiles and keeps a script; it replies where that fails.
 func (q *request) loadScript(sha, body string) *script {
-	rest, noWrites, refusal := q.shebang(body)
+	rest, flags, refusal := q.shebang(body)
 	if refusal != "" {
 		q.err(refusal)
 		return nil
@@ -159,8 +194,8 @@ func (q *request) loadScript(sha, body string) *script {
 		q.err("ERR Error compiling script (new function): " + strings.Map(oneLine, err.Error()))
 		return nil
 	}
-	sc := &script{proto: proto, noWrites: noWrites}
-	q.s.scripts.put(sha, sc)
+	sc := &script{proto: proto, noWrites: flags["no-writes"], flags: flags}
+	q.keepScript(sha, sc)
 	return sc
 }
 
@@ -194,27 +229,27 @@ func cmdScript(q *request) {
 			"KILL -- End the script that runs.", "LOAD <script> -- Keep a script.")
 	case q.is("load", 3, 3):
 		sha := sha1Hex(q.args[2])
-		if q.s.scripts.get(sha) != nil || q.loadScript(sha, string(q.args[2])) != nil {
+		if q.c.node.scripts.get(sha) != nil || q.loadScript(sha, string(q.args[2])) != nil {
 			q.bulk(sha)
 		}
 	case q.is("exists", 2, -1): // since 7.0 its arity says at least one
 		q.array(len(q.args) - 2)
 		for _, sha := range q.args[2:] {
-			if q.s.scripts.get(string(sha)) != nil {
+			if q.c.node.scripts.get(string(sha)) != nil {
 				q.integer(1)
 			} else {
 				q.integer(0)
 			}
 		}
 	case q.is("flush", 2, 2):
-		q.s.scripts.flush()
+		q.flushScripts()
 		q.simple("OK")
 	case q.is("flush", 3, -1) && q.since("6.2"):
 		if len(q.args) != 3 || !equalFold(q.args[2], "sync") && !equalFold(q.args[2], "async") {
 			q.err("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
 			return
 		}
-		q.s.scripts.flush()
+		q.flushScripts()
 		q.simple("OK")
 	case q.is("kill", 2, 2):
 		run := q.s.script.Load()

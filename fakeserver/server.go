@@ -50,7 +50,6 @@ type Server struct {
 	maxClients, idleTimeout atomic.Int64
 	minTLS                  atomic.Uint32 // a version of package tls
 	stats                   stats
-	scripts                 scripts
 	script                  atomic.Pointer[luaRun] // the script that runs
 	// expireOnce starts the goroutine that expires keys in time.
 	expireOnce sync.Once
@@ -63,9 +62,16 @@ type Server struct {
 	wg     sync.WaitGroup // every goroutine of ours and every connection
 	close  func() error
 
-	nodes              []*node
-	ports              []*port
-	tlsPort, plainPort *port // plainPort is nil without WithPlainAddr
+	tlsPort, plainPort *port // the cache's own; plainPort is nil without WithPlainAddr
+	tlsServing         *tls.Config
+
+	clustered bool
+	topo      atomic.Pointer[topology]
+	// inFlight is read-locked while a command runs that depends on the topology;
+	// see connection.landed.
+	inFlight sync.RWMutex
+	managing sync.Mutex // one change of the nodes at a time
+	lastNode int        // how many there have been; guarded by managing
 
 	// fullAccess is what an access key gives; noAccess is for a removed
 	// assignment whose connections are kept.
@@ -76,6 +82,9 @@ type Server struct {
 	conns    map[int64]*connection
 	lastConn int64
 	closing  bool
+	patching bool          // Patch is at work
+	restart  chan struct{} // closed and replaced by Reset: ends what is under way
+	ports    []*port       // every one that was opened
 
 	// stateMu guards what the management methods change. Commands do not take
 	// it, except those that sign in.
@@ -121,6 +130,7 @@ func start(opts []Option) (*Server, error) {
 		started:  o.clock.Now(),
 		runID:    randomHex(20),
 		conns:    map[int64]*connection{},
+		restart:  make(chan struct{}),
 		grants:   map[string]*grant{},
 		policies: map[string]Policy{},
 		links:    map[string]LinkedServer{},
@@ -164,8 +174,7 @@ func start(opts []Option) (*Server, error) {
 	s.setLimits()
 	s.resetConfiguration()
 
-	tlsConfig, err := s.tlsConfig()
-	if err != nil {
+	if s.tlsServing, err = s.tlsConfig(); err != nil {
 		return nil, err
 	}
 	if s.keyspace, err = keyspace.New(o.clock); err != nil {
@@ -174,10 +183,18 @@ func start(opts []Option) (*Server, error) {
 	s.handlers = s.commandHandlers()
 	s.observe()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.nodes = []*node{{s: s, name: "node-0"}}
-	endpoint := func() *node { return s.nodes[0] }
-	if s.tlsPort, err = s.listen(o.addr, tlsConfig, endpoint); err == nil && o.plainAddr != "" {
-		s.plainPort, err = s.listen(o.plainAddr, nil, endpoint)
+	if tier := s.opts.sku.Tier(); o.shards > 0 && (tier == TierBasic || tier == TierStandard) {
+		return nil, fmt.Errorf("WithShards: clustering is there in the tier Premium, and this cache is %s; start it with WithSKU(%q), or leave WithShards out", s.opts.sku, DefaultSKU)
+	}
+	s.clustered = o.shards > 0
+	if tier := s.opts.sku.Tier(); s.opts.replicas < 0 && !s.prof.openUsers && tier != TierBasic {
+		s.opts.replicas = 1
+	}
+	if err = s.firstTopology(); err == nil {
+		s.tlsPort, err = s.listen(o.addr, s.tlsServing, s.leadEndpoint)
+	}
+	if err == nil && o.plainAddr != "" {
+		s.plainPort, err = s.listen(o.plainAddr, nil, s.leadEndpoint)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -191,13 +208,26 @@ func (s *Server) listen(addr string, tlsConfig *tls.Config, lead func() *node) (
 	if err != nil {
 		return nil, err
 	}
-	s.serve(p, tlsConfig)
+	serving := []*port{p}
 	if !p.memory {
-		s.serve(p.beside(), tlsConfig)
+		p.pair = p.beside()
+		serving = append(serving, p.pair)
+	}
+	s.connsMu.Lock()
+	defer s.connsMu.Unlock()
+	if s.closing {
+		for _, p := range serving {
+			p.close()
+		}
+		return nil, errors.New("the cache is closed")
+	}
+	for _, p := range serving {
+		s.serve(p, tlsConfig)
 	}
 	return p, nil
 }
 
+// serve serves a port; connsMu is held.
 func (s *Server) serve(p *port, tlsConfig *tls.Config) {
 	s.ports = append(s.ports, p)
 	rs := redcon.NewServerNetwork("tcp", p.addr.String(), s.handle, s.accepted, s.closed)
@@ -216,9 +246,9 @@ func (s *Server) shutdown() error {
 	s.stopOperation()
 	s.connsMu.Lock()
 	s.closing = true
-	s.stopOutages()
+	ports := s.ports
 	s.connsMu.Unlock()
-	for _, p := range s.ports {
+	for _, p := range ports {
 		p.close()
 	}
 	s.RemoveFaults() // which may hold connections

@@ -58,8 +58,16 @@ func (q *request) sortOptions() (*sortOptions, bool) {
 			i++
 			o.by = q.args[i]
 			o.unsorted = !bytes.Contains(o.by, []byte("*"))
+			if !o.unsorted && q.s.clustered {
+				q.err("ERR BY option of SORT denied in Cluster mode.")
+				return nil, false
+			}
 		case equalFold(arg, "get") && left >= 1:
 			i++
+			if q.s.clustered {
+				q.err("ERR GET option of SORT denied in Cluster mode.")
+				return nil, false
+			}
 			o.get = append(o.get, q.args[i])
 		default:
 			q.err("ERR syntax error")

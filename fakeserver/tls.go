@@ -73,8 +73,13 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	s.caPEM = s.opts.caPEM
 	if cert == nil {
 		makeOwn := ownCertificate
-		if s.opts.serviceCiphers {
+		switch {
+		case s.opts.serviceCiphers && s.opts.certHostOnly:
+			makeOwn = hostRSACertificate
+		case s.opts.serviceCiphers:
 			makeOwn = ownRSACertificate
+		case s.opts.certHostOnly:
+			makeOwn = hostCertificate
 		}
 		own, err := makeOwn()
 		if err != nil {
@@ -83,7 +88,7 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 		cert, s.caPEM = &own.cert, own.caPEM
 	}
 	if s.opts.foreignCert {
-		foreign, err := makeCertificate(nil, s.opts.serviceCiphers)
+		foreign, err := makeCertificate(nil, s.opts.serviceCiphers, loopbackIPs...)
 		if err != nil {
 			return nil, err
 		}

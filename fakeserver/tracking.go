@@ -209,18 +209,32 @@ func (t *tracker) broadcastHeld() {
 	}
 }
 
-// flushed tells everybody that tracks that all keys may have changed.
-func (t *tracker) flushed() {
+// flushed tells everybody that tracks that all keys may have changed; in a
+// clustered cache those of one shard, whose number is that of the database.
+func (t *tracker) flushed(db int) {
 	if t.clients.Load() == 0 {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.readers = map[string]map[*connection]struct{}{}
+	if t.s.clustered {
+		for key, readers := range t.readers {
+			for c := range readers {
+				if c.node.shard == db {
+					delete(readers, c)
+				}
+			}
+			if len(readers) == 0 {
+				delete(t.readers, key)
+			}
+		}
+	} else {
+		t.readers = map[string]map[*connection]struct{}{}
+	}
 	t.s.connsMu.Lock()
 	var tracking []*connection
 	for _, c := range t.s.conns {
-		if c.tracking.on {
+		if c.tracking.on && (!t.s.clustered || c.node.shard == db) {
 			tracking = append(tracking, c)
 		}
 	}
