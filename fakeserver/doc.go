@@ -12,6 +12,11 @@
 // on the wire. Refusals look alike to the client, as they do on the service;
 // their reason is in the log.
 //
+// A cache has nodes: one, a primary with a replica to take over, or, with
+// WithShards, the primaries and replicas of a cluster, each with ports of its
+// own. They reboot, fail over, are patched and scaled by methods of Server too,
+// and [Server.Nodes] tells how they are.
+//
 // The state of the cache is changed by methods of Server (Assign,
 // DisableAccessKeys, Reboot …), each with its effect on live connections.
 //

@@ -89,11 +89,11 @@ func (s *Server) failOver(shard int, takes time.Duration, planned bool) {
 		return
 	}
 	if takes == 0 {
-		s.promote(shard)
+		promoted := s.promote(shard)
 		if !s.opts.keepOnFailover || !planned {
 			s.cutNodes([]*node{old}, ReasonFailover)
 		}
-		if planned {
+		if planned && promoted {
 			s.announce(failoverComplete, old, time.Time{})
 		}
 		return
@@ -101,11 +101,9 @@ func (s *Server) failOver(shard int, takes time.Duration, planned bool) {
 	release := old.hold(ReasonFailover, old.name+" is down until a replica has taken over")
 	s.cutNodes([]*node{old}, ReasonFailover)
 	s.after(takes, func() {
-		if s.topo.Load().leads(old) {
-			s.promote(shard)
-		}
+		promoted := s.topo.Load().leads(old) && s.promote(shard)
 		release()
-		if planned {
+		if planned && promoted {
 			s.announce(failoverComplete, old, time.Time{})
 		}
 	})

@@ -294,6 +294,7 @@ func (q *request) inOrder(f func(*subscriber)) {
 	q.emit()
 	q.c.rc.WriteRaw(sub.take())
 	f(sub)
+	q.c.landed() // the client may be slow to read
 	q.flush()
 }
 

@@ -20,6 +20,11 @@ type cacheFlags struct {
 	AccessKeys    string        `help:"Whether the access keys sign in: enabled or disabled." default:"enabled" enum:"enabled,disabled" placeholder:"STATE"`
 	PrimaryKey    string        `help:"The primary access key. Default: a random one, which nobody is told." placeholder:"KEY"`
 	SecondaryKey  string        `help:"The secondary access key. Default: the primary one if that is given." placeholder:"KEY"`
+	Shards        int           `help:"Make it a clustered cache of 1 to 16 shards, whose nodes listen on the host of --cache-addr, and without TLS too with --plain-addr. Default: not clustered." placeholder:"N"`
+	Replicas      *int          `help:"Replicas of each primary, 0 to 3. Default 1, as in the tiers Standard and Premium, and 0 in Basic." placeholder:"N"`
+	NodePort      int           `help:"Port of the first node of a clustered cache; the others have the next numbers, as 15000 and on in the service. Default: any free ones." placeholder:"PORT"`
+	PlainNodePort int           `help:"The same without TLS: 13000 and on in the service." placeholder:"PORT"`
+	NodeHost      string        `help:"Host by which the nodes of a clustered cache are named to clients. Default: their IP address, as in the service." placeholder:"HOST"`
 	MetricsAddr   string        `help:"Address of an HTTP server with /metrics, in Prometheus' form: connected clients, those with a token, errors by kind. Off by default." placeholder:"HOST:PORT"`
 }
 
@@ -31,6 +36,20 @@ func (f *cacheFlags) options() ([]fakeserver.Option, error) {
 	}
 	if f.MaxClients != 0 {
 		options = append(options, fakeserver.WithMaxClients(f.MaxClients))
+	}
+	if f.Shards != 0 {
+		options = append(options, fakeserver.WithShards(f.Shards))
+	} else if f.NodePort != 0 || f.PlainNodePort != 0 || f.NodeHost != "" {
+		return nil, errors.New("--node-port, --plain-node-port and --node-host: expected only together with --shards")
+	}
+	if f.Replicas != nil {
+		options = append(options, fakeserver.WithReplicasPerPrimary(*f.Replicas))
+	}
+	if f.NodePort != 0 || f.PlainNodePort != 0 {
+		options = append(options, fakeserver.WithNodePorts(f.NodePort, f.PlainNodePort))
+	}
+	if f.NodeHost != "" {
+		options = append(options, fakeserver.WithNodeHost(f.NodeHost))
 	}
 	if f.AccessKeys == "disabled" {
 		options = append(options, fakeserver.WithAccessKeysDisabled())
@@ -51,7 +70,8 @@ func (f *cacheFlags) options() ([]fakeserver.Option, error) {
 // flagError names the flag of an option that the cache refused.
 func (f *cacheFlags) flagError(err error) error {
 	text := err.Error()
-	for option, flag := range map[string]string{"WithSKU": "--sku", "WithMaxClients": "--max-clients", "WithIdleTimeout": "--idle-timeout"} {
+	for option, flag := range map[string]string{"WithSKU": "--sku", "WithMaxClients": "--max-clients", "WithIdleTimeout": "--idle-timeout",
+		"WithShards": "--shards", "WithReplicasPerPrimary": "--replicas", "WithNodePorts": "--node-port and --plain-node-port", "WithNodeHost": "--node-host"} {
 		if _, said, ok := strings.Cut(text, option+": "); ok {
 			return errors.New(flag + ": " + said)
 		}

@@ -44,6 +44,21 @@ func TestServeManagesTheCache(t *testing.T) {
 	assert.Error(t, err, "the metrics end with the pair")
 }
 
+func TestServeAClusteredCache(t *testing.T) {
+	s := serve(t, append(anyPorts, "--primary-key", "key-one", "--shards", "3", "--replicas", "0")...)
+	config, err := s.trust()
+	require.NoError(t, err)
+	byKey := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.cacheAddr()}, Password: "key-one", TLSConfig: config})
+	t.Cleanup(func() { _ = byKey.Close() })
+	info, err := byKey.ClusterInfo(t.Context()).Result()
+	require.NoError(t, err)
+	assert.Contains(t, info, "cluster_known_nodes:3\r\ncluster_size:3\r\n")
+	for _, key := range []string{"a", "b", "foo"} {
+		require.NoError(t, byKey.Set(t.Context(), key, key, 0).Err())
+		assert.Equal(t, key, byKey.Get(t.Context(), key).Val())
+	}
+}
+
 func TestServeWithAccessKeysDisabled(t *testing.T) {
 	s := serve(t, append(anyPorts, "--primary-key", "key-one", "--access-keys", "disabled")...)
 	assert.Nil(t, s.Metrics)
@@ -59,6 +74,10 @@ func TestServeRefusesToManage(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"--sku Premium_P9", "--sku: unknown SKU"},
 		{"--sku Premium_P1 --profile oss-6.0", "--sku: profile"},
+		{"--shards 17", "--shards: expected 1 to 16"},
+		{"--shards 2 --sku Standard_C1", "--shards: clustering is there in the tier Premium"},
+		{"--replicas 4", "--replicas: expected 0 to 3"},
+		{"--node-port 15000", "together with --shards"},
 		{"--max-clients -1", "--max-clients"},
 		{"--idle-timeout -1s", "--idle-timeout"},
 		{"--min-tls-version 1.3", "--min-tls-version"},
