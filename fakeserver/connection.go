@@ -96,6 +96,9 @@ func (s *status) update(f func(*status)) {
 // that the node is down, until upAgain is closed, or, without that, that the
 // server is closing.
 func (s *Server) newConnection(socket net.Conn, tlsConfig *tls.Config, n *node) (c *connection, upAgain <-chan struct{}) {
+	if s.topo.Load() == nil {
+		return nil, nil // the other nodes are still being made
+	}
 	c = &connection{
 		s:       s,
 		node:    n,
