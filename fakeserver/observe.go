@@ -60,15 +60,13 @@ func (s *Server) commandTraits() []trait {
 func (q *request) execute() {
 	c, t := q.c, &q.s.traits[q.cmd.ID]
 	c.commands.Add(1)
-	if !c.tracks.Load() {
-		q.watched(t)
-		return
-	}
-	if q.tx != nil || t.waits {
+	tracks := c.tracks.Load()
+	if !tracks && !c.monitoring.Load() || q.tx != nil || t.waits {
 		q.watched(t)
 	} else {
-		// A key that was read must not be reported as changed before the reply
-		// with its old value was sent.
+		// What is told of the command itself has its place: a key that was read
+		// must not be reported as changed before the reply with its old value was
+		// sent, nor a command be shown to the monitor that sent it before its reply.
 		q.inOrder(func(sub *subscriber) {
 			q.watched(t)
 			if !q.since("7.0") {
@@ -76,7 +74,7 @@ func (q *request) execute() {
 			}
 		})
 	}
-	if q.tx == nil && c.multi == nil && q.container() != "client" {
+	if tracks && q.tx == nil && c.multi == nil && q.container() != "client" {
 		q.s.tracker.cachingDone(c)
 	}
 }
