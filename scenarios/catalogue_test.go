@@ -190,6 +190,11 @@ func TestLane(t *testing.T) {
 	assert.Equal(t, 20.0, scaled.For(&protocol.Limits{MinTokenLifetimeMS: 180_000}).Speed, "an hour in three minutes")
 	assert.Equal(t, 1.0, scaled.For(&protocol.Limits{MinTokenLifetimeMS: 7_200_000}).Speed)
 
+	assert.Equal(t, minGrace, scaled.grace(10, nil), "no less than reconnect back-offs")
+	assert.Equal(t, 30*time.Second, Lane{Speed: 20}.grace(10, nil))
+	assert.Equal(t, 75*time.Second, scaled.grace(10, &protocol.Limits{RecoveryMS: 75_000}))
+	assert.Equal(t, time.Minute, scaled.grace(1, &protocol.Limits{RecoveryMS: 75_000}), "no more than the minutes that the step gives")
+
 	for _, bad := range []struct {
 		name  string
 		speed float64

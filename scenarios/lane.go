@@ -65,3 +65,18 @@ func (l Lane) For(limits *protocol.Limits) Lane {
 	}
 	return l
 }
+
+// minGrace outlasts the reconnect back-offs that libraries ship with (two seconds at most in those we know) and a token request: they
+// are real seconds in every lane.
+const minGrace = 8 * time.Second
+
+// grace is how long, on the wall clock, a client has to come back that has n minutes for it. A library whose own timers take longer
+// than the scaled minutes, and no longer than real ones, has as long as they take.
+func (l Lane) grace(n int, limits *protocol.Limits) time.Duration {
+	minutes := time.Duration(n) * time.Minute
+	wait := max(l.Wall(minutes), minGrace)
+	if limits != nil {
+		wait = max(wait, min(minutes, time.Duration(limits.RecoveryMS)*time.Millisecond))
+	}
+	return wait
+}

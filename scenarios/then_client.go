@@ -82,12 +82,8 @@ func (w *World) received() string {
 	return fmt.Sprintf("%q", messages)
 }
 
-// grace is how long a step that waits for a client to come back waits on the wall clock. Reconnect back-offs are real seconds in
-// every lane, so a few scaled minutes are never less than the back-off that libraries ship with (two seconds at most in those
-// we know) plus the time that a token request takes.
-func (w *World) grace(n int) time.Duration { return max(w.wall(n), minGrace) }
-
-const minGrace = 8 * time.Second
+// grace is how long a step that waits for a client to come back waits on the wall clock.
+func (w *World) grace(n int) time.Duration { return w.lane.grace(n, w.driver.Hello().Limits) }
 
 // applicationLivesOn asks the driver for anything at all. A process that ended is turned into a verdict on the library by [Run].
 func (w *World) applicationLivesOn() error { return w.driver.LiarProbe(w.ctx) }

@@ -227,6 +227,10 @@ type Limits struct {
 	// MinTokenLifetimeMS is the shortest life of a token, on the wall clock, at which the library behaves as it does with a token of
 	// an hour. A library that renews two minutes before expiry, come what may, needs well over two minutes. 0 means any.
 	MinTokenLifetimeMS int `json:"min_token_lifetime_ms,omitempty"`
+	// RecoveryMS is the longest, on the wall clock, that the library takes by its own fixed timers to notice that a connection is dead and
+	// to replace it. A step that gives a client some minutes to come back gives it so long at least, but never more than those minutes. 0
+	// means that it has no such timers.
+	RecoveryMS int `json:"recovery_ms,omitempty"`
 }
 
 // Library is a package that the driver uses.

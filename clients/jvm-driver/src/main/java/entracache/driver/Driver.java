@@ -124,7 +124,7 @@ public final class Driver {
                 "runtime", System.getProperty("java.vm.name") + " " + System.getProperty("java.version"),
                 "os", (System.getProperty("os.name") + "/" + System.getProperty("os.arch")).toLowerCase()),
             "capabilities", library.capabilities(),
-            "limits", Map.of("min_token_lifetime_ms", MIN_TOKEN_LIFETIME_MILLIS));
+            "limits", Map.of("min_token_lifetime_ms", MIN_TOKEN_LIFETIME_MILLIS, "recovery_ms", library.recoveryMillis()));
     }
 
     /** The version in the file that Maven puts into every jar. */

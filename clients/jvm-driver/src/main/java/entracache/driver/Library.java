@@ -12,6 +12,11 @@ public interface Library {
 
     List<String> capabilities();
 
+    /** How long the library's fixed timers take to notice and replace a dead connection; 0 if it has none. */
+    default int recoveryMillis() {
+        return 0;
+    }
+
     /** Makes a client object, or throws what the library throws. Then nothing of it is left behind. */
     Client open(OpenRequest request, Events events) throws Exception;
 

@@ -51,6 +51,15 @@ public final class RedissonDriver implements Library {
             "tls:custom-ca");
     }
 
+    /**
+     * Redisson sends a PING every 30 seconds on every connection and looks for its answer after another 30. A command that waits then
+     * goes on with its attempts.
+     */
+    @Override
+    public int recoveryMillis() {
+        return 90_000;
+    }
+
     @Override
     public Client open(OpenRequest request, Events events) throws Exception {
         Config config = new Config();
