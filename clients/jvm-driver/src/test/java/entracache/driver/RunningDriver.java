@@ -30,8 +30,10 @@ final class RunningDriver implements AutoCloseable {
             .redirectError(stderr.toFile()).start();
         Thread reader = new Thread(() -> {
             try (BufferedReader in = process.inputReader(StandardCharsets.UTF_8)) {
-                in.lines().forEach(lines::add);
-            } catch (IOException e) {
+                for (String line = in.readLine(); line != null; line = in.readLine()) {
+                    lines.add(line);
+                }
+            } catch (IOException e) { // the process was ended
                 lines.add(e.toString());
             }
         });
