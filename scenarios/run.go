@@ -51,6 +51,10 @@ const DefaultParallel = 24
 // DefaultPatience is when a caller has been left in silence: a library may retry within its own timeouts for a while.
 const DefaultPatience = 45 * time.Second
 
+// startGap keeps apart the starts of scenarios that play in a slower lane than the others. They can wait, and a library that needs the
+// slower lane has timeouts in seconds of the wall clock: when two dozen clients sign in at once on two cores, they run out.
+const startGap = 200 * time.Millisecond
+
 // maxProcesses is how many processes of one driver a run uses before it lets what they took down stand.
 const maxProcesses = 3
 
@@ -114,6 +118,9 @@ func (run *Run) round(ctx context.Context, jobs []job, alone, again bool, finish
 	slots := make(chan struct{}, parallel)
 	for _, j := range jobs {
 		slots <- struct{}{}
+		if run.Lane.For(j.subject.Driver.Hello().Limits) != run.Lane {
+			time.Sleep(startGap)
+		}
 		wg.Go(func() {
 			defer func() { <-slots }()
 			r := run.one(ctx, j.scenario, j.subject, j.client, alone || parallel == 1)

@@ -191,6 +191,19 @@ func (w *replyWriter) Write(line []byte) (int, error) {
 	return len(line), err
 }
 
+func TestStartsAreKeptApartInASlowerLane(t *testing.T) {
+	t.Parallel()
+	slower := rewriting(func(r *protocol.Reply) {
+		if r.Driver != nil {
+			r.Limits = &protocol.Limits{MinTokenLifetimeMS: 11_000} // the default lane lets tokens live for ten seconds
+		}
+	})
+	start := time.Now()
+	p := play(t, slower, "", nil, "signin.object-id", "signin.scope", "signin.tls", "signin.token-is-the-password")
+	assert.GreaterOrEqual(t, time.Since(start), 4*200*time.Millisecond)
+	assert.Equal(t, report.Pass, p.status(t, "signin.scope").Status)
+}
+
 func TestUnsupportedThoughDeclaredIsTheDriversFault(t *testing.T) {
 	t.Parallel()
 	p := play(t, rewriting(func(r *protocol.Reply) {
