@@ -13,7 +13,7 @@ Feature: A client comes through trouble with its connections
   Scenario: The cache refuses one renewal
     Given the client has opened a connection
     And the next AUTH is refused
-    When 75 minutes have passed
+    When the client runs a command every 25 minutes for 75 minutes
     Then an AUTH was refused by the way
     And within 10 minutes "PING" succeeds
 
@@ -23,7 +23,7 @@ Feature: A client comes through trouble with its connections
     Given the key "greeting" holds "hello"
     And the client has opened a connection
     And the reply to the next AUTH is lost
-    When 75 minutes have passed
+    When the client runs a command every 25 minutes for 75 minutes
     Then a reply to AUTH was lost by the way
     And within 10 minutes "GET greeting" succeeds
     And the command answers "hello"
@@ -33,7 +33,7 @@ Feature: A client comes through trouble with its connections
     Given the key "greeting" holds "hello"
     And the client has opened a connection
     And the reply to the next AUTH is held back
-    When 75 minutes have passed
+    When the client runs a command every 25 minutes for 75 minutes
     Then a reply to AUTH was held back by the way
     When the reply that was held back is sent
     Then within 10 minutes "GET greeting" succeeds

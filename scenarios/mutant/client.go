@@ -179,7 +179,8 @@ func (c *client) take(ctx context.Context) (*conn, error) {
 func (c *client) giveBack(cn *conn, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
+	keeps := c.bug == KeepsAfterTimeout && errors.Is(err, context.DeadlineExceeded)
+	if err != nil && !keeps {
 		c.forget(cn)
 		return
 	}

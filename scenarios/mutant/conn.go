@@ -171,7 +171,12 @@ func (cn *conn) do(timeout time.Duration, args ...string) (protocol.Value, error
 	cn.call.Lock()
 	defer cn.call.Unlock()
 	if cn.isGone() {
-		return protocol.Value{}, errClosed
+		select {
+		case v := <-cn.replies: // why the cache closed it, such as that it is full
+			return v, nil
+		default:
+			return protocol.Value{}, errClosed
+		}
 	}
 	if _, err := cn.net.Write(encodeCommand(args...)); err != nil {
 		cn.close()
