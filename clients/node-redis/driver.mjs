@@ -1,12 +1,7 @@
 // Driver for node-redis with @redis/entraid. It wires the client up as the
 // library's documentation does and reports what an application would see.
-//
-// There is no handler for uncaught exceptions or rejections on purpose: where
-// the library lets one escape, an application would end, and so does the driver
-// (trace on stderr, exit code 1).
 
-import { send, serve } from './protocol.mjs';
-import { readFileSync } from 'node:fs';
+import { drive } from '../node-driver/driver.mjs'; // first: it keeps stdout for the protocol
 import { ConfidentialClientApplication } from '@azure/msal-node';
 import {
   CredentialsError,
@@ -15,35 +10,11 @@ import {
 } from '@redis/client/dist/lib/authx/index.js';
 import { EntraidCredentialsProvider, MSALIdentityProvider, OID_CREDENTIALS_MAPPER } from '@redis/entraid';
 import { createClient, DEFAULT_RESP } from 'redis';
-import { describeError, Refusal, TYPE_MAPPING, typedReply } from './values.mjs';
+import { blocks } from '../node-driver/blocking.mjs';
+import { Refusal } from '../node-driver/values.mjs';
+import { describeError, nodeRedisReply, TYPE_MAPPING } from './values.mjs';
 
-const PROTOCOL = 1;
-const CAPABILITIES = [
-  'credential:client-secret',
-  'credential:access-key',
-  'credential:username',
-  'resp2',
-  'resp3',
-  'pubsub',
-  'pool',
-  'blocking',
-  'events',
-  'tls:custom-ca',
-];
-const LIBRARIES = ['redis', '@redis/client', '@redis/entraid', '@azure/msal-node'];
 const DEFAULT_CONNECT_TIMEOUT_MS = 5000; // the library's own
-
-// An application knows which of its commands block; node-redis asks it to run
-// those on a pool, because a client is a single connection.
-const BLOCKING = new Set([
-  'BLPOP', 'BRPOP', 'BRPOPLPUSH', 'BLMOVE', 'BLMPOP', 'BZPOPMIN', 'BZPOPMAX', 'BZMPOP', 'WAIT', 'WAITAOF',
-]);
-
-function blocks([name = '', ...rest]) {
-  const command = name.toUpperCase();
-  return BLOCKING.has(command)
-    || (/^XREAD(GROUP)?$/.test(command) && rest.some(arg => arg.toUpperCase() === 'BLOCK'));
-}
 
 class Session {
   #name;
@@ -52,9 +23,10 @@ class Session {
   #pool; // promise, made at the first blocking command
   #subscriber; // promise, made at the first subscription under RESP2
   #opened = []; // everything that close() has to end
-  #closed = false;
+  #emit;
 
-  constructor(request) {
+  constructor(request, emit) {
+    this.#emit = emit;
     this.#name = request.client;
     this.#options = request.options ?? {};
     const { cache } = request;
@@ -77,8 +49,9 @@ class Session {
   }
 
   async command(args) {
+    // docs/pool.md: a command that blocks needs a connection of its own.
     const target = blocks(args) ? await (this.#pool ??= this.#connectPool()) : this.#client;
-    return typedReply(await target.withTypeMapping(TYPE_MAPPING).sendCommand(args));
+    return nodeRedisReply(await target.withTypeMapping(TYPE_MAPPING).sendCommand(args));
   }
 
   async subscribe(channels) {
@@ -92,7 +65,6 @@ class Session {
   }
 
   close() {
-    this.#closed = true;
     // destroy() also ends the client's subscription to the credentials provider.
     this.#opened.forEach(opened => opened.destroy());
   }
@@ -199,74 +171,24 @@ class Session {
       this.#emit({ event: 'token', what: 'reauth-failed', error: described });
     }
   }
-
-  #emit(event) {
-    // The provider may go on after its last client is gone; to the harness the
-    // client no longer exists.
-    if (!this.#closed) send({ ...event, client: this.#name });
-  }
 }
 
-const sessions = new Map();
-
-function session({ client }) {
-  const found = sessions.get(client);
-  if (!found) throw new Refusal('closed', `no client ${JSON.stringify(client)} is open`);
-  return found;
-}
-
-function version(library) {
-  const file = new URL(`node_modules/${library}/package.json`, import.meta.url);
-  return JSON.parse(readFileSync(file, 'utf8')).version;
-}
-
-function hello({ protocol }) {
-  if (protocol !== PROTOCOL) {
-    throw new Refusal('unsupported', `this driver speaks protocol ${PROTOCOL}, not ${JSON.stringify(protocol)}`);
-  }
-  return {
-    protocol: PROTOCOL,
-    driver: {
-      name: 'node-redis',
-      language: 'javascript',
-      libraries: LIBRARIES.map(name => ({ name, version: version(name) })),
-      runtime: `node ${process.version}`,
-      os: `${process.platform}/${process.arch}`,
-    },
-    capabilities: CAPABILITIES,
-  };
-}
-
-async function open(request) {
-  const name = request.client;
-  if (sessions.has(name)) throw new Refusal('config', `a client ${JSON.stringify(name)} is already open`);
-  console.error(`${name}: opened for ${request.scenario}`);
-  const opening = new Session(request);
-  sessions.set(name, opening);
-  try {
-    await opening.open();
-  } catch (error) {
-    if (sessions.get(name) === opening) sessions.delete(name);
-    opening.close();
-    throw error;
-  }
-}
-
-function close(request) {
-  session(request).close();
-  sessions.delete(request.client);
-}
-
-function shutdown() {
-  sessions.forEach(opened => opened.close());
-  sessions.clear();
-}
-
-serve(new Map(Object.entries({
-  hello,
-  open,
-  command: async request => ({ reply: await session(request).command(request.args) }),
-  subscribe: request => session(request).subscribe(request.channels),
-  close,
-  shutdown,
-})), describeError);
+drive({
+  name: 'node-redis',
+  home: import.meta.url,
+  libraries: ['redis', '@redis/client', '@redis/entraid', '@azure/msal-node'],
+  capabilities: [
+    'credential:client-secret',
+    'credential:access-key',
+    'credential:username',
+    'resp2',
+    'resp3',
+    'pubsub',
+    'pool',
+    'blocking',
+    'events',
+    'tls:custom-ca',
+  ],
+  open: (request, emit) => new Session(request, emit),
+  describeError,
+});

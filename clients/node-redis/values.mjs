@@ -20,14 +20,7 @@ import {
   TimeoutError,
   VerbatimString,
 } from 'redis';
-
-/** An error that the driver itself reports, with its kind. */
-export class Refusal extends Error {
-  constructor(kind, message) {
-    super(message);
-    this.kind = kind;
-  }
-}
+import { errorDescriber, typedReply } from '../node-driver/values.mjs';
 
 /**
  * The type mapping under which a reply still tells what it was on the wire. A
@@ -41,49 +34,25 @@ export const TYPE_MAPPING = {
 };
 
 /** A reply decoded under TYPE_MAPPING, as the protocol's {type, value}. */
-export function typedReply(value) {
-  if (value === null || value === undefined) return { type: 'null', value: null };
+export function nodeRedisReply(value) {
+  return typedReply(value, special);
+}
+
+function special(value) {
+  if (typeof value === 'string') return { type: 'simple', value };
   if (value instanceof ErrorReply) return { type: 'error', value: value.message };
   if (value instanceof VerbatimString) return { type: 'verbatim', value: value.toString() };
   if (Buffer.isBuffer(value)) return { type: 'bulk', value: value.toString() };
-  if (Array.isArray(value)) return { type: 'array', value: value.map(typedReply) };
   if (value instanceof Set) return { type: 'set', value: [...value].map(keyReply) };
   if (value instanceof Map) {
-    return { type: 'map', value: [...value].map(([key, item]) => [keyReply(key), typedReply(item)]) };
+    return { type: 'map', value: [...value].map(([key, item]) => [keyReply(key), nodeRedisReply(item)]) };
   }
-  switch (typeof value) {
-    case 'string':
-      return { type: 'simple', value };
-    case 'boolean':
-      return { type: 'boolean', value };
-    case 'bigint': // the protocol has no big number
-      return { type: 'bulk', value: value.toString() };
-    case 'number':
-      if (Number.isInteger(value)) return { type: 'integer', value };
-      // JSON has no such numbers: in Redis' words.
-      return { type: 'double', value: { Infinity: 'inf', '-Infinity': '-inf', NaN: 'nan' }[value] ?? value };
-    default:
-      throw new Refusal('internal', `a reply of JavaScript type ${typeof value} has no protocol type`);
-  }
+  return undefined;
 }
 
 // The decoder makes map keys and set members strings whatever the mapping says.
 function keyReply(key) {
-  return typeof key === 'string' ? { type: 'bulk', value: key } : typedReply(key);
-}
-
-/** A thrown value as the protocol's error object. */
-export function describeError(error) {
-  if (error instanceof Refusal) return { kind: error.kind, message: error.message };
-  if (!(error instanceof Error)) return { kind: 'internal', message: String(error) };
-  const code = error instanceof ErrorReply ? /^[A-Z][A-Z0-9]*(?= |$)/.exec(error.message)?.[0] : undefined;
-  return {
-    kind: kindOf(error),
-    // Some of the library's errors have no text at all.
-    message: error.message || error.constructor.name,
-    ...(code && { code }),
-    exception: error.constructor.name,
-  };
+  return typeof key === 'string' ? { type: 'bulk', value: key } : nodeRedisReply(key);
 }
 
 const KINDS = [
@@ -102,14 +71,5 @@ const KINDS = [
   [SocketClosedUnexpectedlyError, 'network'],
 ];
 
-function kindOf(error) {
-  if (error instanceof ErrorReply) {
-    // Azure is known to put "ERR " before the word that Redis starts with.
-    return /^(ERR )?(WRONGPASS|NOAUTH)\b/.test(error.message) ? 'auth' : 'redis';
-  }
-  const known = KINDS.find(([type]) => error instanceof type);
-  if (known) return known[1];
-  // What is left with a code comes from Node: argument checks, sockets, TLS.
-  if (/^ERR_(?!TLS|SSL)/.test(error.code ?? '')) return 'config';
-  return error.code ? 'network' : 'internal';
-}
+/** A thrown value as the protocol's error object. */
+export const describeError = errorDescriber(ErrorReply, error => KINDS.find(([type]) => error instanceof type)?.[1]);
