@@ -36,6 +36,7 @@ type Config struct {
 	Steps         [][]string            `yaml:"prepare"`      // commands run in the client's folder; {cache} is the prepared folder
 	Command       []string              `yaml:"command"`      // starts the driver, in the client's folder
 	Capabilities  []protocol.Capability `yaml:"capabilities"` // exactly those that the driver's hello declares
+	Virtual       VirtualConfig         `yaml:"virtual"`
 
 	Dir           string        `yaml:"-"` // absolute path of the folder
 	KnownFailures KnownFailures `yaml:"-"`
@@ -46,6 +47,24 @@ type Config struct {
 type RuntimeConfig struct {
 	Command []string `yaml:"command"` // prints the version, such as [go, version]
 	Minimum string   `yaml:"minimum"` // lowest version that will do, such as "1.24"; empty: any
+}
+
+// VirtualConfig says how the client's process is sped up in the virtual lane, or why that lane cannot judge the client.
+type VirtualConfig struct {
+	By     string `yaml:"by"`     // ByLibfaketime or ByOverlay
+	Reason string `yaml:"reason"` // why not; instead of By
+}
+
+// NotInVirtualLane is why the virtual lane cannot judge the client, or empty.
+func (c *Config) NotInVirtualLane() string {
+	switch {
+	case c.Virtual.By != "":
+		return ""
+	case c.Virtual.Reason != "":
+		return c.Virtual.Reason
+	default:
+		return "its " + ConfigFile + " does not say how its process is sped up (virtual: { by: … })"
+	}
 }
 
 var (
@@ -147,6 +166,12 @@ func (c *Config) validate(file string, tree *ast.File) error {
 		return bad("command", "is missing; give the command that starts the driver")
 	case len(c.Capabilities) == 0:
 		return bad("capabilities", "is missing; list what the driver's hello declares")
+	}
+	switch by := c.Virtual.By; {
+	case by != "" && by != ByLibfaketime && by != ByOverlay:
+		return bad("virtual.by", "expected %s or %s, got %q", ByLibfaketime, ByOverlay, by)
+	case by != "" && c.Virtual.Reason != "":
+		return bad("virtual.reason", "is why there is no way to speed the client up, but virtual.by names one")
 	}
 	if key, text := c.unknownPlaceholder(); key != "" {
 		return bad(key, "unknown placeholder %s; the only one is {cache}, the prepared folder", text)

@@ -65,10 +65,10 @@ func TestInputsOfAFolderBesideTheClient(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"../shared/a/b.go", "lib/x", "main.go"}, files)
 
-	before, err := config.key(Runtime{})
+	before, err := config.key(Runtime{}, "")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "..", "shared", "a", "b.go"), []byte("2"), 0o644))
-	after, err := config.key(Runtime{})
+	after, err := config.key(Runtime{}, "")
 	require.NoError(t, err)
 	assert.NotEqual(t, before, after, "what it shares is part of what it is made from")
 
@@ -98,6 +98,8 @@ func TestABadConfigIsNamedByFileLineAndKey(t *testing.T) {
 		"no capabilities":     {swap("capabilities:\n  - credential:client-secret\n  - resp3\n", ""), "capabilities: is missing"},
 		"unknown capability":  {swap("- resp3", "- resp4"), `:11: capabilities[1]: unknown capability "resp4"; known are credential:client-secret`},
 		"capability twice":    {swap("- resp3", "- credential:client-secret"), ":11: capabilities[1]: "},
+		"unknown speed-up":    {swap("capabilities:", "virtual: { by: magic }\ncapabilities:"), `:9: virtual.by: expected libfaketime or overlay, got "magic"`},
+		"speed-up and reason": {swap("capabilities:", "virtual: { by: overlay, reason: none }\ncapabilities:"), ":9: virtual.reason: is why there is no way"},
 		"input outside":       {swap("main.go", "../main.go"), ":6: inputs[0]: expected a path inside"},
 		"input far outside":   {swap("main.go", "../../x/main.go"), ":6: inputs[0]: expected a path inside"},
 		"input back outside":  {swap("main.go", "lib/../../x/main.go"), ":6: inputs[0]: expected a path inside"},

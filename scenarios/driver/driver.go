@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ import (
 type Options struct {
 	Harness string            // sent in hello; default "entracache"
 	Env     map[string]string // laid over our own environment; see [Environment]. Without effect on an in-process driver
-	Clock   clockwork.Clock   // stamps lines and events; default the real one. Bounds on the driver's manners are always real time
+	Clock   clockwork.Clock   // stamps lines and events; default the one that the process sees. Bounds on the driver's manners are always real time
 
 	HelloTimeout time.Duration // default 60 s: a cold start of a large runtime on a busy machine takes tens of seconds
 	Grace        time.Duration // given to each step of Stop; default 5 s
@@ -98,6 +99,12 @@ func Start(ctx context.Context, target Target, options Options) (*Driver, error)
 		d.abort()
 		return nil, err
 	}
+	if p, ok := d.process.(*osProcess); ok && target.preloaded != "" {
+		if err := preloaded(p.cmd.Process.Pid, target.preloaded); err != nil {
+			d.abort()
+			return nil, &DriverError{Driver: d.name, Problem: "cannot be sped up: " + err.Error(), Err: err}
+		}
+	}
 	if target.pinned != nil {
 		if found := target.pinned.disagreements(d.hello); len(found) > 0 {
 			d.abort()
@@ -111,7 +118,9 @@ func launch(target Target, options Options) (*Driver, error) {
 	if options.Harness == "" {
 		options.Harness = "entracache"
 	}
-	if options.Clock == nil {
+	if options.Clock == nil && target.virtual != nil {
+		options.Clock = target.virtual.Clock()
+	} else if options.Clock == nil {
 		options.Clock = clockwork.NewRealClock()
 	}
 	if options.HelloTimeout == 0 {
@@ -120,7 +129,12 @@ func launch(target Target, options Options) (*Driver, error) {
 	if options.Grace == 0 {
 		options.Grace = defaultGrace
 	}
-	process, err := target.launch(environ(options.Env))
+	env := maps.Clone(target.env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	maps.Copy(env, options.Env)
+	process, err := target.launch(environ(env))
 	if err != nil {
 		return nil, &DriverError{Driver: target.Name, Problem: "cannot be started: " + err.Error(), Err: err}
 	}

@@ -28,6 +28,7 @@ type Prepared struct {
 type PrepareOptions struct {
 	Root     string            // prepared folders are made here; default: entracache/drivers in the user's cache folder
 	Progress func(line string) // called with one line at a time, from one goroutine at a time
+	Virtual  bool              // for the virtual lane: a client that is sped up by overlay is built with it
 }
 
 // PrepareError says which step failed and shows the end of what it printed.
@@ -78,7 +79,17 @@ func (c *Config) Prepare(ctx context.Context, found Runtime, options PrepareOpti
 	if err != nil {
 		return Prepared{}, err
 	}
-	key, err := c.key(found)
+	var goroot string
+	var overlay map[string][]byte
+	if options.Virtual && c.Virtual.By == ByOverlay {
+		if goroot, err = gorootOf(ctx, c.Dir); err != nil {
+			return Prepared{}, err
+		}
+		if overlay, err = overlayFiles(goroot); err != nil {
+			return Prepared{}, err
+		}
+	}
+	key, err := c.key(found, digest(overlay))
 	if err != nil {
 		return Prepared{}, err
 	}
@@ -107,24 +118,30 @@ func (c *Config) Prepare(ctx context.Context, found Runtime, options PrepareOpti
 		return Prepared{}, err
 	}
 	defer log.Close()
+	var env map[string]string
+	if overlay != nil {
+		if env, err = writeOverlay(filepath.Join(prepared.Dir, "overlay"), goroot, overlay); err != nil {
+			return Prepared{}, err
+		}
+	}
 	for i, step := range c.Steps {
 		words := fillIn(step, prepared.Dir)
 		progress(fmt.Sprintf("%s: preparing %d/%d: %s", c.Name, i+1, len(c.Steps), strings.Join(words, " ")))
-		if err := c.runStep(ctx, words, log, progress); err != nil {
+		if err := c.runStep(ctx, words, env, log, progress); err != nil {
 			return Prepared{}, err
 		}
 	}
 	return prepared, os.WriteFile(filepath.Join(prepared.Dir, marker), []byte(found.Output+"\n"), 0o644)
 }
 
-// key names the prepared folder by the content of everything that goes into it.
-func (c *Config) key(found Runtime) (string, error) {
+// key names the prepared folder by the content of everything that goes into it. extra is what is not in the client's own files.
+func (c *Config) key(found Runtime, extra string) (string, error) {
 	files, err := c.inputFiles()
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s/%s\n%s\n", runtime.GOOS, runtime.GOARCH, found.Output)
+	fmt.Fprintf(sum, "%s/%s\n%s\n%s", runtime.GOOS, runtime.GOARCH, found.Output, extra)
 	for _, name := range append([]string{ConfigFile}, files...) {
 		content, err := os.ReadFile(filepath.Join(c.Dir, filepath.FromSlash(name)))
 		if err != nil {
@@ -165,10 +182,10 @@ func (c *Config) lock(ctx context.Context, file string, progress func(string)) (
 	}
 }
 
-func (c *Config) runStep(ctx context.Context, words []string, log *os.File, progress func(string)) error {
+func (c *Config) runStep(ctx context.Context, words []string, env map[string]string, log *os.File, progress func(string)) error {
 	var (
 		last  = &tail{keep: tailLines}
-		cmd   = command(ctx, words, c.Dir, nil)
+		cmd   = command(ctx, words, c.Dir, env)
 		start = time.Now()
 	)
 	fmt.Fprintf(log, "$ %s\n", strings.Join(words, " "))

@@ -19,6 +19,22 @@ type Target struct {
 
 	pinned *Config // nil: nothing is known beforehand about what the driver will declare
 	launch func(env []string) (process, error)
+
+	virtual   *VirtualTime // what the process is to see; nil: the real time
+	env       map[string]string
+	preloaded string // the library that the process is to have loaded
+}
+
+// Virtual is the same driver, in a process that sees the virtual time. by is [ByLibfaketime], with the library to preload, or
+// [ByOverlay]; then it has to be prepared for that.
+func (t Target) Virtual(v *VirtualTime, by, library string) (Target, error) {
+	var err error
+	t.env, err = v.Environment(by, library)
+	t.virtual = v
+	if by == ByLibfaketime {
+		t.preloaded = library
+	}
+	return t, err
 }
 
 // Target is the client's driver, started from where it was prepared.

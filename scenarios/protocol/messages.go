@@ -133,6 +133,9 @@ type Options struct {
 	PoolSize         int `json:"pool_size,omitempty"`
 	ConnectTimeoutMS int `json:"connect_timeout_ms,omitempty"`
 	CommandTimeoutMS int `json:"command_timeout_ms,omitempty"`
+	// ClockRate is how many times faster than real time the driver's process sees time pass; left out: it does not. The network is
+	// not faster, so that a driver multiplies by it what bounds an exchange on the network in the library and is not in these options.
+	ClockRate int `json:"clock_rate,omitempty"`
 }
 
 // Hello opens the conversation. The harness is a name and a version, such as "entracache 0.1.0".
