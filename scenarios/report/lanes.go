@@ -1,0 +1,81 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// verdict is what a status says of the library, whether it was expected or not: met, missed, or nothing.
+func (s Status) verdict() string {
+	switch s {
+	case Pass, XPass, FlakyPass:
+		return "met"
+	case Fail, Warn, XFail, FlakyFail:
+		return "missed"
+	default:
+		return ""
+	}
+}
+
+// WriteDisagreements compares the verdicts of two runs of the same scenarios, in different lanes as a rule, and writes those that differ
+// with what was seen in each. It returns how many differ. What only one of the two judged is counted, and is no disagreement. The error
+// says that the reports cannot be compared.
+func WriteDisagreements(w io.Writer, a, b *Report) (int, error) {
+	if a.Run.FeatureHash != b.Run.FeatureHash {
+		return 0, fmt.Errorf("the reports asked different scenarios: features %s and %s", a.Run.FeatureHash, b.Run.FeatureHash)
+	}
+	name := func(r *Report) string { return fmt.Sprintf("%s ×%g", r.Run.Lane, r.Run.Speed) }
+	compared, differ, alone := 0, 0, 0
+	var out strings.Builder
+	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, d := range a.Drivers {
+		other := b.driver(d.Name)
+		if other == nil {
+			continue
+		}
+		if d.Version() != "" && other.Version() != "" && d.Version() != other.Version() {
+			return 0, fmt.Errorf("the reports are about different releases of %s: %s and %s", d.Name, d.Version(), other.Version())
+		}
+		for _, s := range a.Scenarios {
+			x, inA := a.Result(d.Name, s.ID)
+			y, inB := b.Result(d.Name, s.ID)
+			switch one, two := x.Status.verdict(), y.Status.verdict(); {
+			case !inA && !inB || one == "" && two == "":
+			case one == "" || two == "":
+				alone++
+			case one == two:
+				compared++
+			default:
+				compared++
+				differ++
+				fmt.Fprintf(t, "%s\t%s\t\n", d.Name, s.ID)
+				for _, side := range []struct {
+					report *Report
+					result Result
+				}{{a, x}, {b, y}} {
+					fmt.Fprintf(t, "\t%s\t%s %s\n", name(side.report), side.result.Status, side.result.Actual)
+				}
+			}
+		}
+	}
+	if compared == 0 {
+		return 0, fmt.Errorf("no scenario was judged in both reports (%s and %s): nothing can be compared", name(a), name(b))
+	}
+	if err := t.Flush(); err != nil {
+		return 0, err
+	}
+	fmt.Fprintf(&out, "%d verdicts of %s and %s compared: %d differ; %d more were judged in one of them only\n", compared, name(a), name(b), differ, alone)
+	_, err := io.WriteString(w, out.String())
+	return differ, err
+}
+
+func (r *Report) driver(name string) *Driver {
+	for i := range r.Drivers {
+		if r.Drivers[i].Name == name {
+			return &r.Drivers[i]
+		}
+	}
+	return nil
+}
