@@ -319,3 +319,19 @@ func TestResetOfNodes(t *testing.T) {
 	assert.Contains(t, w.node(1, 0).do("CLUSTER", "NODES"), "connected 8192-16383")
 	assert.Equal(t, ":0", w.node(0, 0).line("DBSIZE"))
 }
+
+// TestPortsOpenAfterAShortOutage: a node that is up again while it still goes down, as one that only loads may be, has its port open.
+func TestPortsOpenAfterAShortOutage(t *testing.T) {
+	t.Parallel()
+	w := fakeserver.RunT(t)
+	for i := range 200 {
+		require.NoError(t, w.Reboot(fakeserver.RebootLoads(time.Microsecond)))
+		require.Eventually(t, func() bool {
+			conn, err := net.Dial("tcp", w.Addr())
+			if err == nil {
+				conn.Close()
+			}
+			return err == nil
+		}, 10*time.Second, time.Millisecond, "reboot %d", i)
+	}
+}

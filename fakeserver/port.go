@@ -80,11 +80,13 @@ func (p *port) settle() {
 	if p.s.opts.outage == OutageSilent {
 		return // it stays open; Accept lets those who come wait
 	}
+	// The port first: otherwise the state that was seen could be one of the past
+	// by the time that it is acted upon, and a port stay shut for ever.
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.s.connsMu.Lock()
 	down := p.lead().upAgain != nil
 	p.s.connsMu.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	switch {
 	case p.closed || down == (p.ln == nil):
 	case down:
