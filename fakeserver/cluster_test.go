@@ -225,6 +225,7 @@ func TestTransactionsInACluster(t *testing.T) {
 	assert.Equal(t, "+QUEUED", c.line("INCR", "b"))
 	require.NoError(t, w.BeginSlotMigration(slotB, 1))
 	require.NoError(t, w.FinishSlotMigration(slotB))
+	assert.Equal(t, 1, w.ShardOf("b"))
 	assert.Equal(t, moved(slotB, w.info(1, 0)), c.line("EXEC"))
 	assert.Equal(t, "$1\r\n1\r\n", w.node(1, 0).do("GET", "b"))
 }

@@ -188,6 +188,7 @@ func TestPatch(t *testing.T) {
 	require.NoError(t, w.Patch(fakeserver.PatchTakes(time.Minute)))
 	assert.ErrorContains(t, w.Patch(), "already")
 	assert.ErrorContains(t, w.Patch(fakeserver.PatchScheduled(time.Second)), "PatchScheduled")
+	assert.ErrorContains(t, w.Patch(fakeserver.PatchWarned(time.Second, 2*time.Second)), "PatchWarned")
 	const ports = "|IPAddress||SSLPort|15001|NonSSLPort|13001"
 	assert.Equal(t, "NotificationType|NodeMaintenanceScheduled|StartTimeInUTC|2026-11-23T12:15:00|IsReplica|True"+ports, message(sub), "the replica goes first")
 	w.timers(2) // Patch's, and the token's expiry
@@ -225,7 +226,14 @@ func TestPatch(t *testing.T) {
 	w.clock.Advance(time.Minute)
 	assert.Contains(t, message(c), "NodeMaintenanceEnded")
 	w.eventKind(fakeserver.EventPatched)
-	require.NoError(t, w.Patch(), "once it has ended it may begin again")
+	require.NoError(t, w.Patch(fakeserver.PatchScheduled(4*time.Second), fakeserver.PatchWarned(3*time.Second, 2*time.Second)), "once it has ended it may begin again")
+	assert.Contains(t, message(c), "NodeMaintenanceScheduled|")
+	w.timers(1)
+	w.clock.Advance(time.Second)
+	assert.Contains(t, message(c), "NodeMaintenanceStarting|")
+	w.timers(1)
+	w.clock.Advance(time.Second)
+	assert.Contains(t, message(c), "NodeMaintenanceStart|")
 
 	// The policy says who may listen.
 	require.NoError(t, w.Assign(oid, fakeserver.DataReader))

@@ -64,7 +64,7 @@ func (s *Server) announce(kind string, n *node, start time.Time) {
 type PatchOption func(*patch) error
 
 type patch struct {
-	ahead, takes time.Duration
+	ahead, starting, start, takes time.Duration
 }
 
 // PatchScheduled sets how long before it begins the patching of a node is
@@ -72,10 +72,21 @@ type patch struct {
 // 15 minutes in advance", AzureRedisEvents.md).
 func PatchScheduled(ahead time.Duration) PatchOption {
 	return func(p *patch) error {
-		if ahead < startingAhead {
-			return fmt.Errorf("PatchScheduled: expected at least %s, got %s", startingAhead, ahead)
-		}
 		p.ahead = ahead
+		return nil
+	}
+}
+
+// PatchWarned sets how long before it begins the patching of a node is announced
+// with NodeMaintenanceStarting and with NodeMaintenanceStart. Default 20 s ("~20s
+// before maintenance begins", AzureRedisEvents.md) and 1 s ("<5s", and a second
+// in the example). It is for tests that let time pass faster.
+func PatchWarned(starting, start time.Duration) PatchOption {
+	return func(p *patch) error {
+		if start < 0 || starting < start {
+			return fmt.Errorf("PatchWarned: expected 0 or more, and no more for NodeMaintenanceStart than for NodeMaintenanceStarting, got %s and %s", starting, start)
+		}
+		p.starting, p.start = starting, start
 		return nil
 	}
 }
@@ -97,17 +108,20 @@ func PatchTakes(d time.Duration) PatchOption {
 // announced on the channel AzureRedisEvents, fails over if it is a primary,
 // reboots, and comes back as a replica. The announcements are
 // NodeMaintenanceScheduled, then NodeMaintenanceStarting 20 s and
-// NodeMaintenanceStart 1 s ahead, NodeMaintenanceFailoverComplete and
+// NodeMaintenanceStart 1 s ahead (see PatchWarned), NodeMaintenanceFailoverComplete and
 // NodeMaintenanceEnded. An event of kind EventPatched tells the end. The order
 // of the nodes of a shard, its replicas first, has no source.
 //
 // It is an error while another maintenance is under way.
 func (s *Server) Patch(opts ...PatchOption) error {
-	p := patch{ahead: scheduledAhead, takes: patchTakes}
+	p := patch{ahead: scheduledAhead, starting: startingAhead, start: startAhead, takes: patchTakes}
 	for _, opt := range opts {
 		if err := opt(&p); err != nil {
 			return fmt.Errorf("patch: %w", err)
 		}
+	}
+	if p.ahead < p.starting {
+		return fmt.Errorf("patch: PatchScheduled: expected at least %s, when NodeMaintenanceStarting is due, got %s", p.starting, p.ahead)
 	}
 	s.connsMu.Lock()
 	defer s.connsMu.Unlock()
@@ -142,15 +156,15 @@ func (s *Server) Patch(opts ...PatchOption) error {
 func (s *Server) patchNode(n *node, p patch, restart <-chan struct{}) bool {
 	start := s.opts.clock.Now().Add(p.ahead)
 	s.announce(maintenanceScheduled, n, start)
-	if !s.sleep(p.ahead-startingAhead, restart) {
+	if !s.sleep(p.ahead-p.starting, restart) {
 		return false
 	}
 	s.announce(maintenanceStarting, n, start)
-	if !s.sleep(startingAhead-startAhead, restart) {
+	if !s.sleep(p.starting-p.start, restart) {
 		return false
 	}
 	s.announce(maintenanceStart, n, time.Time{})
-	if !s.sleep(startAhead, restart) {
+	if !s.sleep(p.start, restart) {
 		return false
 	}
 	up := make(chan struct{})

@@ -21,6 +21,13 @@ var crcTable = func() (table [256]uint16) {
 	return table
 }()
 
+// SlotOf is the hash slot of a key in a Redis cluster, 0 to 16383.
+func SlotOf(key string) int { return keySlot([]byte(key)) }
+
+// ShardOf is the number of the shard that a key lies in now, as in NodeInfo. It
+// is 0 in a cache that is not clustered.
+func (s *Server) ShardOf(key string) int { return int(s.topo.Load().slots[SlotOf(key)]) }
+
 // keySlot is the hash slot of a key, or of a sharded channel: that of the part
 // in its first braces, if there is one.
 func keySlot(key []byte) int {

@@ -14,7 +14,7 @@ func TestKeySlot(t *testing.T) {
 		"a": 15495, "b": 3300, "foo": 12182, "bar": 5061, "": 0, "123456789": 12739, "{foo}": 12182, "x{foo}y": 12182, "{}foo": 9500, "foo{}{bar}": 8363,
 		"foo{{bar}}zap": 4015, "foo{bar}{zap}": 5061, "{foo": 13308, "foo}": 15679,
 	} {
-		assert.Equal(t, want, keySlot([]byte(key)), key)
+		assert.Equal(t, want, SlotOf(key), key)
 	}
 }
 

@@ -30,7 +30,7 @@ func (w *World) aCache() error {
 	return w.startCache()
 }
 
-func (w *World) startCache(opts ...fakeserver.Option) error {
+func (w *World) startCache() error {
 	return w.ports.onFresh(func() (port int, err error) {
 		if w.cache != nil {
 			if err := w.cache.Close(); err != nil {
@@ -41,7 +41,7 @@ func (w *World) startCache(opts ...fakeserver.Option) error {
 			fakeserver.WithClock(w.clock),
 			fakeserver.WithIssuer(w.entra.Authority()),
 			fakeserver.WithIssuerCA(w.entra.CAPEM()),
-		}, opts...)...)
+		}, w.cacheOptions...)...)
 		if err != nil {
 			return 0, fmt.Errorf("start the cache: %w", err)
 		}
@@ -80,13 +80,14 @@ func (w *World) othersConnect(n int) error {
 	return nil
 }
 
-// otherCache replaces the cache by one that differs in the option only. It comes before the client's first act.
+// otherCache replaces the cache by one that differs in the option. It comes before the client's first act.
 func (w *World) otherCache(option fakeserver.Option) error {
 	if w.opened {
 		return fmt.Errorf("the step changes how the cache is made: it must come before the client connects")
 	}
 	assignments := w.cache.Assignments()
-	if err := w.startCache(option); err != nil {
+	w.cacheOptions = append(w.cacheOptions, option)
+	if err := w.startCache(); err != nil {
 		return err
 	}
 	for _, a := range assignments {

@@ -55,6 +55,11 @@ type World struct {
 	slow    *fakeentra.FaultHandle  // since when the issuer is slow to answer; nil while it is not
 	fault   *fakeserver.FaultHandle // the fault of the cache that the client is to meet
 	others  []net.Conn              // connections of other clients
+
+	cacheOptions []fakeserver.Option // as the Given steps shape it
+	clustered    bool
+	keys         []string // those that the client wrote to all shards
+
 	// openedIDs are the connections that the last "has opened" step saw.
 	openedIDs []int64
 
@@ -169,7 +174,7 @@ func (w *World) ensureOpen() (*protocol.Error, error) {
 
 func (w *World) openRequest() protocol.Request {
 	r := w.request
-	r.Cache = &protocol.Cache{Host: w.cache.Host(), Port: w.cache.Port(), CAPEM: string(w.cache.CAPEM())}
+	r.Cache = &protocol.Cache{Host: w.cache.Host(), Port: w.cache.Port(), CAPEM: string(w.cache.CAPEM()), Cluster: w.clustered}
 	if r.Credential == nil {
 		authority := w.entra.Authority()
 		if w.foreign != nil {

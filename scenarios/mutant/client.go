@@ -3,7 +3,9 @@ package mutant
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,16 +29,18 @@ type client struct {
 	work   sync.WaitGroup
 
 	mu         sync.Mutex
-	idle       []*conn
+	idle       map[string][]*conn // by address
 	all        []*conn
-	signedIn   bool // NeverReconnects: there was a connection once
-	refused    bool // GivesUpWhenRefused
-	broken     bool // LosesConnectionOnDenial, BreaksWhenRefusedAgain, KnowsOneWording
+	slots      []slotRange     // of a clustered cache; nil: not known, or to be asked for again
+	nodes      []string        // the addresses of its nodes
+	signedIn   map[string]bool // NeverReconnects: there was a connection to this address once
+	refused    bool            // GivesUpWhenRefused
+	broken     bool            // LosesConnectionOnDenial, BreaksWhenRefusedAgain, KnowsOneWording, BreaksWhileLoading
 	subscriber *conn
 }
 
 func newClient(bug Bug, open protocol.Request) *client {
-	c := &client{bug: bug, open: open, stop: func() {}}
+	c := &client{bug: bug, open: open, stop: func() {}, idle: map[string][]*conn{}, signedIn: map[string]bool{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if open.Credential.Kind == protocol.CredentialClientSecret {
 		c.tokens = newTokenSource(bug, open)
@@ -51,6 +55,11 @@ func (c *client) connectTimeout() time.Duration {
 
 func (c *client) commandTimeout() time.Duration {
 	return time.Duration(c.open.Options.CommandTimeoutMS) * time.Millisecond
+}
+
+// seed is the cache's own address. That of a clustered cache leads to one of its nodes.
+func (c *client) seed() string {
+	return net.JoinHostPort(c.open.Cache.Host, strconv.Itoa(c.open.Cache.Port))
 }
 
 func (c *client) proto() int {
@@ -75,8 +84,9 @@ func (c *client) renewAll(token accessToken) {
 	for _, cn := range conns {
 		switch {
 		case c.bug == SkipsSubscribers && cn == c.subscriber:
+		case c.bug == RenewsSeedOnly && cn.addr != c.seed():
 		case cn.proto == 2 && cn == c.subscriber: // RESP2 cannot: the cache will close it, and it comes back
-		case c.bug == SkipsIdleConnections && slices.Contains(c.idle, cn):
+		case c.bug == SkipsIdleConnections && slices.Contains(c.idle[cn.addr], cn):
 			cn.stale = true
 		default:
 			c.work.Go(func() { c.renew(cn, token) })
@@ -94,10 +104,7 @@ func (c *client) command(ctx context.Context, args []string) (protocol.Value, er
 	if c.isBroken() {
 		return protocol.Value{}, errClosed
 	}
-	v, err := c.attempt(ctx, args)
-	if errors.Is(err, errClosed) && c.bug != NeverReconnects {
-		v, err = c.attempt(ctx, args)
-	}
+	v, err := c.execute(ctx, args)
 	var refused *authError
 	switch {
 	case c.bug == IgnoresSignInErrors && errors.As(err, &refused):
@@ -110,12 +117,23 @@ func (c *client) command(ctx context.Context, args []string) (protocol.Value, er
 		return v, nil
 	case c.bug == IgnoresCommandErrors:
 		return protocol.Simple("OK"), nil
-	case c.bug == LosesConnectionOnDenial:
+	case c.bug == LosesConnectionOnDenial || c.bug == BreaksWhileLoading && strings.HasPrefix(v.Text, "LOADING "):
 		c.mu.Lock()
 		c.broken = true
 		c.mu.Unlock()
 	}
 	return v, &serverError{v.Text}
+}
+
+func (c *client) execute(ctx context.Context, args []string) (protocol.Value, error) {
+	if c.open.Cache.Cluster {
+		return c.inCluster(ctx, args)
+	}
+	v, err := c.attempt(ctx, c.seed(), false, args)
+	if (errors.Is(err, errClosed) || c.demoted(v)) && c.bug != NeverReconnects {
+		v, err = c.attempt(ctx, c.seed(), false, args)
+	}
+	return v, err
 }
 
 func (c *client) isBroken() bool {
@@ -124,25 +142,41 @@ func (c *client) isBroken() bool {
 	return c.broken
 }
 
-func (c *client) attempt(ctx context.Context, args []string) (protocol.Value, error) {
-	cn, err := c.take(ctx)
+// attempt runs a command on a connection to the address; asking makes a node take it that does not serve the key's slot yet.
+func (c *client) attempt(ctx context.Context, addr string, asking bool, args []string) (protocol.Value, error) {
+	cn, err := c.take(ctx, addr)
 	if err != nil {
 		return protocol.Value{}, err
+	}
+	if asking {
+		if v, err := cn.do(c.commandTimeout(), "ASKING"); err != nil || v.Type == protocol.TypeError {
+			c.giveBack(cn, err)
+			return v, err
+		}
 	}
 	timeout := c.commandTimeout()
 	if strings.HasPrefix(strings.ToUpper(args[0]), "B") {
 		timeout = 0 // BLPOP and its kind say themselves how long they block
 	}
 	v, err := cn.do(timeout, args...)
+	if c.demoted(v) {
+		cn.close()
+	}
 	c.giveBack(cn, err)
 	return v, err
 }
 
-func (c *client) take(ctx context.Context) (*conn, error) {
+// demoted says whether the reply comes from a node that was a primary: a new connection leads to the one that is now.
+func (c *client) demoted(v protocol.Value) bool {
+	return v.Type == protocol.TypeError && strings.HasPrefix(v.Text, "READONLY ") && c.bug != KeepsReadOnly
+}
+
+func (c *client) take(ctx context.Context, addr string) (*conn, error) {
 	c.mu.Lock()
-	for len(c.idle) > 0 {
-		cn := c.idle[len(c.idle)-1]
-		c.idle = c.idle[:len(c.idle)-1]
+	for len(c.idle[addr]) > 0 {
+		idle := c.idle[addr]
+		cn := idle[len(idle)-1]
+		c.idle[addr] = idle[:len(idle)-1]
 		if cn.isGone() {
 			c.forget(cn)
 			continue
@@ -157,12 +191,12 @@ func (c *client) take(ctx context.Context) (*conn, error) {
 		}
 		return cn, nil
 	}
-	giveUp := c.bug == NeverReconnects && c.signedIn || c.bug == GivesUpWhenRefused && c.refused
+	giveUp := c.bug == NeverReconnects && c.signedIn[addr] || c.bug == GivesUpWhenRefused && c.refused
 	c.mu.Unlock()
 	if giveUp {
 		return nil, errClosed
 	}
-	cn, err := c.dial(ctx, nil)
+	cn, err := c.dial(ctx, addr, nil)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -171,7 +205,7 @@ func (c *client) take(ctx context.Context) (*conn, error) {
 		c.broken = c.broken || c.bug == KnowsOneWording && refused != nil && !strings.HasPrefix(refused.text, "WRONGPASS")
 		return nil, err
 	}
-	c.signedIn = true
+	c.signedIn[addr] = true
 	c.all = append(c.all, cn)
 	return cn, nil
 }
@@ -184,7 +218,7 @@ func (c *client) giveBack(cn *conn, err error) {
 		c.forget(cn)
 		return
 	}
-	c.idle = append(c.idle, cn)
+	c.idle[cn.addr] = append(c.idle[cn.addr], cn)
 }
 
 // forget drops a dead connection. SkipsLaterConnections keeps it, as a list of weak references that nobody prunes would.
@@ -229,7 +263,7 @@ func (c *client) subscribe(ctx context.Context, channels []string, onMessage fun
 
 func (c *client) subscribeOnce(ctx context.Context, channels []string, onMessage func(channel, text string)) (*conn, error) {
 	confirmed := make(chan struct{}, len(channels))
-	cn, err := c.dial(ctx, func(v protocol.Value) {
+	cn, err := c.dial(ctx, c.seed(), func(v protocol.Value) {
 		switch {
 		case len(v.Items) == 3 && v.Items[0].Text == "message" && c.bug != DropsMessages:
 			onMessage(v.Items[1].Text, v.Items[2].Text)

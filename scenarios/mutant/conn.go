@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +33,7 @@ func (e *tokenError) Unwrap() error { return e.err }
 // conn is one connection. Calls are made one at a time; a reader hands replies to the call and pushes to onPush.
 type conn struct {
 	bug     Bug
+	addr    string
 	net     net.Conn
 	proto   int
 	replies chan protocol.Value
@@ -45,8 +45,8 @@ type conn struct {
 	stale bool // SkipsIdleConnections: renewal is owed
 }
 
-// dial connects and signs in.
-func (c *client) dial(ctx context.Context, onPush func(protocol.Value)) (*conn, error) {
+// dial connects to the address and signs in.
+func (c *client) dial(ctx context.Context, addr string, onPush func(protocol.Value)) (*conn, error) {
 	user, password, err := c.identity(ctx)
 	if err != nil {
 		return nil, err
@@ -62,13 +62,15 @@ func (c *client) dial(ctx context.Context, onPush func(protocol.Value)) (*conn, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.connectTimeout())
 	defer cancel()
-	addr := net.JoinHostPort(c.open.Cache.Host, strconv.Itoa(c.open.Cache.Port))
 	raw, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	cn := &conn{bug: c.bug, net: raw, proto: c.proto(), replies: make(chan protocol.Value, 1), gone: make(chan struct{}), onPush: onPush}
+	cn := &conn{bug: c.bug, addr: addr, net: raw, proto: c.proto(), replies: make(chan protocol.Value, 1), gone: make(chan struct{}), onPush: onPush}
 	go cn.read()
+	if c.bug == SignsInAtSeedOnly && addr != c.seed() {
+		return cn, nil
+	}
 	if err := c.handshake(cn, user, password); err != nil {
 		cn.close()
 		return nil, err

@@ -27,7 +27,7 @@ func Name(bug Bug) string {
 func capabilities() []protocol.Capability {
 	return []protocol.Capability{
 		protocol.CapClientSecret, protocol.CapAccessKey, protocol.CapUsername, protocol.CapRESP2, protocol.CapRESP3,
-		protocol.CapPubSub, protocol.CapPool, protocol.CapBlocking, protocol.CapCustomCA,
+		protocol.CapPubSub, protocol.CapPool, protocol.CapBlocking, protocol.CapCustomCA, protocol.CapCluster,
 	}
 }
 

@@ -51,6 +51,13 @@ const (
 	WaitsForEver            Bug = "waits-for-ever"
 	KeepsAfterTimeout       Bug = "keeps-after-timeout"
 	KnowsOneWording         Bug = "knows-one-wording"
+	KeepsReadOnly           Bug = "keeps-read-only"
+	BreaksWhileLoading      Bug = "breaks-while-loading"
+	SignsInAtSeedOnly       Bug = "signs-in-at-seed-only"
+	RenewsSeedOnly          Bug = "renews-seed-only"
+	NeverFollowsMoved       Bug = "never-follows-moved"
+	ForgetsAsking           Bug = "forgets-asking"
+	NeverRereadsSlots       Bug = "never-rereads-slots"
 )
 
 // Mutants are all of them.
@@ -67,9 +74,9 @@ func Mutants() []Mutant {
 		{SkipsSubscribers, "the subscriber's connection is forgotten at renewal",
 			[]string{"pubsub.resp3-survives"}, "refresh.same-connection"},
 		{SkipsLaterConnections, "only the connections that were open when the client was made are renewed",
-			[]string{"reconnect.renewed-again"}, "refresh.same-connection"},
+			[]string{"reconnect.renewed-again", "failover.unplanned"}, "refresh.same-connection"},
 		{ReusesFirstToken, "new connections sign in with the token that was put into the options at the start",
-			[]string{"refresh.new-connection-new-token", "reconnect.fresh-token", "outage.recovers", "pubsub.resp2-comes-back"}, "refresh.same-connection"},
+			[]string{"refresh.new-connection-new-token", "reconnect.fresh-token", "outage.recovers", "pubsub.resp2-comes-back", "cluster.fresh-token"}, "refresh.same-connection"},
 		{TokenPerCommand, "the issuer is asked before every command",
 			[]string{"refresh.token-requests-bounded"}, "policy.reader-reads"},
 		{GivesUpAfterOneFailure, "the first failed token request ends the renewal",
@@ -77,11 +84,11 @@ func Mutants() []Mutant {
 		{GivesUpWhenRefused, "after one WRONGPASS the client never tries again",
 			[]string{"refused.comes-in-later", "policy.removed"}, "refused.unassigned"},
 		{NeverReconnects, "a closed connection stays closed",
-			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back", "keys.changed-twice", "policy.removed", "reconnect.after-outage", "limits.idle", "keys.entra-enabled"}, "refresh.same-connection"},
+			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back", "keys.changed-twice", "policy.removed", "reconnect.after-outage", "limits.idle", "keys.entra-enabled", "failover.planned", "failover.unplanned", "maintenance.survived", "maintenance.subscribes-again", "cluster.failover"}, "refresh.same-connection"},
 		{NeverResubscribes, "the subscriber reconnects without subscribing again",
-			[]string{"pubsub.resp2-comes-back"}, "pubsub.resp3-survives"},
+			[]string{"pubsub.resp2-comes-back", "maintenance.subscribes-again"}, "pubsub.resp3-survives"},
 		{DropsMessages, "messages do not reach the application",
-			[]string{"pubsub.delivers", "pubsub.resp3-survives", "pubsub.resp2-comes-back"}, "signin.object-id"},
+			[]string{"pubsub.delivers", "pubsub.resp3-survives", "pubsub.resp2-comes-back", "maintenance.announced"}, "signin.object-id"},
 		{SendsClientID, "the user name is the client ID, the classic mistake",
 			[]string{"signin.object-id", "signin.resp2", "signin.resp3", "policy.contributor-reads-and-writes"}, "refused.client-id"},
 		{CorrectsUsername, "the configured user name is replaced behind the application's back",
@@ -120,6 +127,20 @@ func Mutants() []Mutant {
 			[]string{"trouble.late-reply"}, "refresh.same-connection"},
 		{KnowsOneWording, "a refusal that does not begin with WRONGPASS is taken for a fault that lasts",
 			[]string{"trouble.other-wording", "limits.max-clients"}, "refused.unassigned"},
+		{KeepsReadOnly, "a connection to a node that takes no writes any more is kept",
+			[]string{"failover.connections-kept"}, "failover.planned"},
+		{BreaksWhileLoading, "a node that is loading its data is taken for one that is broken for good",
+			[]string{"failover.loading"}, "reconnect.after-reboot"},
+		{SignsInAtSeedOnly, "only the connection to the address that the application gave is signed in",
+			[]string{"cluster.every-node"}, "signin.object-id"},
+		{RenewsSeedOnly, "the nodes' own connections are forgotten at renewal",
+			[]string{"cluster.renewed"}, "cluster.every-node"},
+		{NeverFollowsMoved, "a redirection is handed out as an error",
+			[]string{"cluster.moved", "cluster.scaled"}, "cluster.every-node"},
+		{ForgetsAsking, "the other node is not told that it was another that sent the client",
+			[]string{"cluster.ask"}, "cluster.moved"},
+		{NeverRereadsSlots, "which node serves which slot is asked for once",
+			[]string{"cluster.node-gone"}, "cluster.moved"},
 		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
 			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 	}

@@ -62,11 +62,12 @@ const (
 	CapBlocking     Capability = "blocking" // blocking commands such as BLPOP
 	CapEvents       Capability = "events"   // passes on what the library tells its user about tokens
 	CapCustomCA     Capability = "tls:custom-ca"
+	CapCluster      Capability = "cluster" // speaks to the nodes of a clustered cache
 )
 
 // Capabilities is the closed list in the order of their declaration.
 func Capabilities() []Capability {
-	return []Capability{CapClientSecret, CapAccessKey, CapUsername, CapRESP2, CapRESP3, CapPubSub, CapPool, CapBlocking, CapEvents, CapCustomCA}
+	return []Capability{CapClientSecret, CapAccessKey, CapUsername, CapRESP2, CapRESP3, CapPubSub, CapPool, CapBlocking, CapEvents, CapCustomCA, CapCluster}
 }
 
 // CredentialKind says how a client signs in.
@@ -109,6 +110,8 @@ type Cache struct {
 	Host  string `json:"host"`
 	Port  int    `json:"port"`
 	CAPEM string `json:"ca_pem,omitempty"`
+	// Cluster says that the cache is clustered: the address leads to one of its nodes, which tells where the others are.
+	Cluster bool `json:"cluster,omitempty"`
 }
 
 // Entra says where the token issuer is.
@@ -173,6 +176,9 @@ func (r Request) Needs() []Capability {
 	case OpOpen:
 		if r.Credential != nil {
 			needs = append(needs, r.Credential.Kind.Capability())
+		}
+		if r.Cache != nil && r.Cache.Cluster {
+			needs = append(needs, CapCluster)
 		}
 		if r.Username != "" {
 			needs = append(needs, CapUsername)

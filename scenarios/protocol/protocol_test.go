@@ -241,7 +241,8 @@ func TestValueEquality(t *testing.T) {
 func TestNeeds(t *testing.T) {
 	open := openRequest()
 	open.Username = "me"
-	assert.Equal(t, []Capability{CapClientSecret, CapUsername, CapRESP3}, open.Needs())
+	open.Cache.Cluster = true
+	assert.Equal(t, []Capability{CapClientSecret, CapCluster, CapUsername, CapRESP3}, open.Needs())
 	assert.Equal(t, []Capability{CapPubSub}, Subscribe("c", "x").Needs())
 	assert.Empty(t, Command("c", "PING").Needs())
 }
