@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,12 +52,20 @@ func (w *World) shardCount() int {
 	return len(shards)
 }
 
+// topologyGrace is the least time on the wall clock that a client gets to find out what has taken the place of a node that is away and
+// sends nobody elsewhere. Libraries look where the nodes are at fixed intervals, in every lane: go-redis every 60 seconds.
+const topologyGrace = 90 * time.Second
+
 // allKeysReadable reads each key again and again until it is there, as an application does.
 func (w *World) allKeysReadable(minutes int) error {
 	if len(w.keys) == 0 {
 		return fmt.Errorf("the step speaks of keys, but none was written before it")
 	}
-	deadline := w.clock.Now().Add(w.grace(minutes))
+	grace := w.grace(minutes)
+	if slices.ContainsFunc(w.cache.Nodes(), func(n fakeserver.NodeInfo) bool { return n.Down }) {
+		grace = max(grace, topologyGrace)
+	}
+	deadline := w.clock.Now().Add(grace)
 	for _, key := range w.keys {
 		for {
 			o, err := w.do("GET "+key, "GET", key)
