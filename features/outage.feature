@@ -8,7 +8,7 @@ Feature: A client outlives the failures of the issuer
     And a service principal with the access policy "Data Owner"
     And tokens that live for 60 minutes
 
-  @id:outage.one-error @should @req:ENT-REFRESH-3
+  @id:outage.one-error @should @req:ENT-REFRESH-3 @process
   Scenario: One failed token request does not cost the connection
     Given the client has opened a connection
     And the issuer answers the next token request with HTTP status 503
@@ -17,7 +17,7 @@ Feature: A client outlives the failures of the issuer
     And every command succeeded
     And no connection was closed by the cache
 
-  @id:outage.recovers @must @req:ENT-RETRY-1
+  @id:outage.recovers @must @req:ENT-RETRY-1 @process
   Scenario: After an outage longer than the token's life the client comes back by itself
     Given the client has opened a connection
     When 30 minutes have passed
@@ -27,7 +27,7 @@ Feature: A client outlives the failures of the issuer
     Then within 60 minutes "PING" succeeds
     And the newest connection signed in with a token other than the first one
 
-  @id:outage.error-reaches-caller @must @req:ENT-EXPIRE-1
+  @id:outage.error-reaches-caller @must @req:ENT-EXPIRE-1 @process
   Scenario: While no token can be had, the caller gets an error and not silence
     Given the client has opened a connection
     When the issuer goes down

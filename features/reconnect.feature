@@ -15,7 +15,7 @@ Feature: A client comes back after the cache has closed its connections
     Then within 10 minutes "PING" succeeds
     And no sign-in was refused
 
-  @id:reconnect.after-outage @must @req:ENT-REBOOT-1
+  @id:reconnect.after-outage @must @req:ENT-REBOOT-1 @process
   Scenario: Nodes that are away for a while are waited for
     Given the client has opened a connection
     When the cache reboots and is away for 15 minutes

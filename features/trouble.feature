@@ -9,7 +9,7 @@ Feature: A client comes through trouble with its connections
     And a service principal with the access policy "Data Owner"
     And tokens that live for 60 minutes
 
-  @id:trouble.refused-renewal @must @req:ENT-RETRY-1
+  @id:trouble.refused-renewal @must @req:ENT-RETRY-1 @process
   Scenario: The cache refuses one renewal
     Given the client has opened a connection
     And the next AUTH is refused
@@ -18,7 +18,7 @@ Feature: A client comes through trouble with its connections
     And within 10 minutes "PING" succeeds
 
   # Redis 7.2 to 8 lose the reply to a failing AUTH that is not the first command of its batch (redis/redis#15640).
-  @id:trouble.lost-reply @must @req:ENT-RETRY-1
+  @id:trouble.lost-reply @must @req:ENT-RETRY-1 @process
   Scenario: The reply to one AUTH is lost
     Given the key "greeting" holds "hello"
     And the client has opened a connection
@@ -28,7 +28,7 @@ Feature: A client comes through trouble with its connections
     And within 10 minutes "GET greeting" succeeds
     And the command answers "hello"
 
-  @id:trouble.late-reply @must @req:ENT-RETRY-1
+  @id:trouble.late-reply @must @req:ENT-RETRY-1 @process
   Scenario: The reply to one AUTH comes after the client has stopped waiting
     Given the key "greeting" holds "hello"
     And the client has opened a connection

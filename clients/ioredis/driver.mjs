@@ -1,0 +1,27 @@
+// Driver for ioredis, wired as Microsoft's sample for ioredis has it.
+
+import { drive } from '../node-driver/driver.mjs'; // first: it keeps stdout for the protocol
+import { ClientSecretCredential } from '@azure/identity';
+import { Redis, ReplyError } from 'ioredis';
+import { LIMITS, SampleApplication, sampleErrorDescriber } from '../node-driver/azure-sample.mjs';
+
+const library = { Redis, defaultResp: 3, ClientSecretCredential };
+
+drive({
+  name: 'ioredis',
+  home: import.meta.url,
+  libraries: ['ioredis', '@azure/identity'],
+  capabilities: [
+    'credential:client-secret',
+    'credential:access-key',
+    'credential:username',
+    'resp2',
+    'resp3',
+    'pubsub',
+    'blocking',
+    'tls:custom-ca',
+  ],
+  limits: LIMITS,
+  open: (request, emit) => new SampleApplication(library, request, emit),
+  describeError: sampleErrorDescriber(ReplyError),
+});
