@@ -195,11 +195,27 @@ func TestLane(t *testing.T) {
 	assert.Equal(t, 75*time.Second, scaled.grace(10, &protocol.Limits{RecoveryMS: 75_000}))
 	assert.Equal(t, time.Minute, scaled.grace(1, &protocol.Limits{RecoveryMS: 75_000}), "no more than the minutes that the step gives")
 
+	virtual, err := NewLane("virtual", 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, virtual.Close()) })
+	assert.Equal(t, time.Minute, virtual.Wall(time.Hour))
+	assert.Equal(t, time.Hour, virtual.World(time.Hour), "the world's clock shows what the feature says")
+	assert.Equal(t, time.Hour, virtual.Life(time.Hour))
+	assert.Equal(t, 5*time.Minute, virtual.Patience(5*time.Second), "what bounds real work is real")
+	assert.Equal(t, virtual, virtual.For(&protocol.Limits{MinTokenLifetimeMS: 7_200_000}))
+	assert.Equal(t, scaled.Wall(time.Hour), scaled.World(time.Hour))
+	assert.Equal(t, time.Second, scaled.Patience(time.Second))
+	assert.Zero(t, scaled.clockRate())
+	assert.Equal(t, 60, virtual.clockRate())
+	assert.Equal(t, 10*time.Second, virtual.grace(10, &protocol.Limits{RecoveryMS: 75_000}), "the library's timers are faster, too")
+	assert.Equal(t, minGrace, virtual.grace(1, nil))
+
 	for _, bad := range []struct {
 		name  string
 		speed float64
 		want  string
-	}{{"fast", 0, `unknown lane "fast"`}, {"real", 60, "leave --speed out"}, {"scaled", 0.5, "out of range"}, {"scaled", 1e6, "out of range"}} {
+	}{{"fast", 0, `unknown lane "fast"`}, {"real", 60, "leave --speed out"}, {"scaled", 0.5, "out of range"}, {"scaled", 1e6, "out of range"},
+		{"virtual", 1.5, "whole number"}, {"virtual", 1e6, "out of range"}} {
 		_, err := NewLane(bad.name, bad.speed)
 		assert.ErrorContains(t, err, bad.want)
 	}

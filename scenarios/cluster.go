@@ -65,7 +65,7 @@ func (w *World) allKeysReadable(minutes int) error {
 	if slices.ContainsFunc(w.cache.Nodes(), func(n fakeserver.NodeInfo) bool { return n.Down }) {
 		grace = max(grace, topologyGrace)
 	}
-	deadline := w.clock.Now().Add(grace)
+	deadline := w.clock.Now().Add(w.lane.Patience(grace))
 	for _, key := range w.keys {
 		for {
 			o, err := w.do("GET "+key, "GET", key)
@@ -78,7 +78,7 @@ func (w *World) allKeysReadable(minutes int) error {
 			if w.clock.Now().After(deadline) {
 				return expect(fmt.Sprintf("all keys to be readable within %d minutes", minutes), "%s, in shard %d", o, w.cache.ShardOf(key))
 			}
-			if err := w.wait(w.grace(minutes) / pollDivisor); err != nil {
+			if err := w.wait(w.lane.Patience(w.grace(minutes) / pollDivisor)); err != nil {
 				return err
 			}
 		}
@@ -116,11 +116,11 @@ const theShard = 1
 
 func (w *World) primaryOfShardFails(seconds int) error {
 	return w.cache.Failover(fakeserver.FailoverShards(theShard), fakeserver.FailoverUnplanned(),
-		fakeserver.FailoverTakes(w.lane.Wall(time.Duration(seconds)*time.Second)))
+		fakeserver.FailoverTakes(w.lane.World(time.Duration(seconds)*time.Second)))
 }
 
 func (w *World) primaryOfShardIsAway(minutes int) error {
-	return w.cache.Reboot(fakeserver.RebootNodes(fakeserver.RebootPrimaryNode, theShard), fakeserver.RebootTakes(w.wall(minutes)))
+	return w.cache.Reboot(fakeserver.RebootNodes(fakeserver.RebootPrimaryNode, theShard), fakeserver.RebootTakes(w.span(minutes)))
 }
 
 func (w *World) isScaled(shards int) error { return w.cache.Scale(fakeserver.ScaleShards(shards)) }

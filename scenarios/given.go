@@ -58,7 +58,7 @@ func (w *World) wordsRefusal(text string) error {
 }
 
 func (w *World) closesIdle(minutes int) error {
-	return w.otherCache(fakeserver.WithIdleTimeout(w.wall(minutes)))
+	return w.otherCache(fakeserver.WithIdleTimeout(w.span(minutes)))
 }
 
 func (w *World) takesClients(n int) error { return w.otherCache(fakeserver.WithMaxClients(n)) }
@@ -121,7 +121,7 @@ func (w *World) aForeignServicePrincipal(policy string) error {
 func (w *World) assigned(policy string) error { return w.cache.AssignPolicy(w.app.ObjectID, policy) }
 
 func (w *World) tokensLive(minutes int) error {
-	w.entra.SetTokenLifetime(w.wall(minutes))
+	w.entra.SetTokenLifetime(w.span(minutes))
 	return nil
 }
 
@@ -192,10 +192,11 @@ func (w *World) opensConnections(n int) error {
 	}
 	var wg sync.WaitGroup
 	errs := make(chan error, n)
+	// The blocking time is a bound, not a measure: the element that ends it comes as soon as all are there.
+	bound := fmt.Sprint(int(w.lane.Patience(2 * time.Second).Seconds()))
 	for i := range n {
 		wg.Go(func() {
-			// The blocking time is a bound, not a measure: the element that ends it comes as soon as all are there.
-			reply, err := w.call(protocol.Command(w.client, "BLPOP", blockingKey(i), "2"))
+			reply, err := w.call(protocol.Command(w.client, "BLPOP", blockingKey(i), bound))
 			if err == nil && !reply.OK {
 				err = expect(fmt.Sprintf("the client to run %d blocking commands at once", n), "BLPOP failed: %s", reply.Error.Error())
 			}
@@ -243,7 +244,7 @@ func (w *World) blocksAtOnce(n int, answered <-chan struct{}) error {
 		select {
 		case <-answered:
 			return nil
-		case <-w.clock.After(poll):
+		case <-w.clock.After(w.lane.Patience(poll)):
 		case <-w.ctx.Done():
 			return w.ctx.Err()
 		}

@@ -51,8 +51,9 @@ const DefaultParallel = 24
 // DefaultPatience is when a caller has been left in silence: a library may retry within its own timeouts for a while.
 const DefaultPatience = 45 * time.Second
 
-// startGap keeps apart the starts of scenarios that play in a slower lane than the others. They can wait, and a library that needs the
-// slower lane has timeouts in seconds of the wall clock: when two dozen clients sign in at once on two cores, they run out.
+// startGap keeps apart the starts of scenarios that play in a slower lane than the others, and of those in the virtual lane. They can
+// wait, and a library that needs the slower lane has timeouts in seconds of the wall clock: when two dozen clients sign in at once on two
+// cores, they run out; in the virtual lane what they wait for each other is minutes.
 const startGap = 200 * time.Millisecond
 
 // maxProcesses is how many processes of one driver a run uses before it lets what they took down stand.
@@ -118,7 +119,7 @@ func (run *Run) round(ctx context.Context, jobs []job, alone, again bool, finish
 	slots := make(chan struct{}, parallel)
 	for _, j := range jobs {
 		slots <- struct{}{}
-		if run.Lane.For(j.subject.Driver.Hello().Limits) != run.Lane {
+		if run.Lane.For(j.subject.Driver.Hello().Limits) != run.Lane || run.Lane.Virtual() != nil {
 			time.Sleep(startGap)
 		}
 		wg.Go(func() {
@@ -198,8 +199,9 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	w.ports = &run.ports
 	w.patience = cmp.Or(run.Patience, DefaultPatience)
 	w.alone = alone || s.OwnProcess
+	began := time.Now()
 	failed := play(w)
-	r.Duration = w.clock.Since(w.start)
+	r.Duration = time.Since(began)
 	if failed != nil && s.OwnProcess && d.Err() != nil {
 		failed.err = expect("the application to live on", "its process ended: %s", d.Err())
 	}

@@ -61,7 +61,7 @@ func (w *World) subscriberReceived(message string) error {
 // messageReachesSubscriber publishes again and again, since a message that is published while nobody is subscribed is lost by
 // design.
 func (w *World) messageReachesSubscriber(minutes int, message, channel string) error {
-	deadline := w.clock.Now().Add(w.grace(minutes))
+	deadline := w.clock.Now().Add(w.lane.Patience(w.grace(minutes)))
 	for w.clock.Now().Before(deadline) {
 		if err := w.published(message, channel); err != nil {
 			return err

@@ -251,7 +251,7 @@ func (w *World) everyConnectionRenewedBefore(minutes int) error {
 		expected = fmt.Sprintf("AUTH with a newer token at least %d minutes before the old one expires", minutes)
 	}
 	return w.everyConnection(signedIn(connections(w.cache.Events())), expected, func(c *connection) string {
-		return w.renewedBefore(c, w.wall(minutes))
+		return w.renewedBefore(c, w.span(minutes))
 	})
 }
 
@@ -261,7 +261,7 @@ func (w *World) everyOneRenewedBefore(n, minutes int) error {
 	if len(list) < n {
 		return fmt.Errorf("the step speaks of %d connections, but only %d were opened before it", n, len(list))
 	}
-	return w.everyConnection(list, expected, func(c *connection) string { return w.renewedBefore(c, w.wall(minutes)) })
+	return w.everyConnection(list, expected, func(c *connection) string { return w.renewedBefore(c, w.span(minutes)) })
 }
 
 func (w *World) noConnectionClosedByCache() error {

@@ -10,7 +10,7 @@ import (
 	"github.com/entracache/entracache/scenarios/report"
 )
 
-// note is what the harness itself saw or did, with its time on the wall clock.
+// note is what the harness itself saw or did, with its time on the world's clock.
 type note struct {
 	at     time.Time
 	source string

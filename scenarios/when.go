@@ -26,8 +26,8 @@ func (w *World) triesToRun(command string) error {
 
 // runsEvery collects the outcomes for "every command succeeded"; one failure does not end it, as an application goes on too.
 func (w *World) runsEvery(interval, duration int) error {
-	end := w.clock.Now().Add(w.wall(duration))
-	for next := w.clock.Now(); next.Before(end); next = next.Add(w.wall(interval)) {
+	end := w.clock.Now().Add(w.span(duration))
+	for next := w.clock.Now(); next.Before(end); next = next.Add(w.span(interval)) {
 		if err := w.wait(next.Sub(w.clock.Now())); err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ func (w *World) runsEvery(interval, duration int) error {
 	return w.wait(end.Sub(w.clock.Now()))
 }
 
-func (w *World) timePasses(minutes int) error { return w.wait(w.wall(minutes)) }
+func (w *World) timePasses(minutes int) error { return w.wait(w.span(minutes)) }
 
 func (w *World) published(message, channel string) error {
 	_, err := w.cache.Do("PUBLISH", channel, message)
@@ -50,7 +50,7 @@ func (w *World) published(message, channel string) error {
 func (w *World) cacheReboots() error { return w.cache.Reboot() }
 
 func (w *World) cacheIsAway(minutes int) error {
-	return w.cache.Reboot(fakeserver.RebootTakes(w.wall(minutes)))
+	return w.cache.Reboot(fakeserver.RebootTakes(w.span(minutes)))
 }
 
 func (w *World) nextAuthRefused() error {
@@ -92,7 +92,7 @@ func (w *World) othersLeave() error {
 }
 
 func (w *World) entraEnabled(minutes int) error {
-	return w.cache.EnableEntra("", fakeserver.RebootTakes(w.wall(minutes)))
+	return w.cache.EnableEntra("", fakeserver.RebootTakes(w.span(minutes)))
 }
 
 func (w *World) accessKeysDisabled() error { return w.cache.DisableAccessKeys() }
@@ -120,7 +120,7 @@ func (w *World) issuerIsBack() error {
 const pollDivisor = 40
 
 func (w *World) succeedsWithin(minutes int, command string) error {
-	deadline := w.clock.Now().Add(w.grace(minutes))
+	deadline := w.clock.Now().Add(w.lane.Patience(w.grace(minutes)))
 	for {
 		if err := w.triesToRun(command); err != nil {
 			return err
@@ -131,7 +131,7 @@ func (w *World) succeedsWithin(minutes int, command string) error {
 		if w.clock.Now().After(deadline) {
 			return expect(fmt.Sprintf("%s to succeed within %d minutes", command, minutes), "%s", w.last)
 		}
-		if err := w.wait(w.grace(minutes) / pollDivisor); err != nil {
+		if err := w.wait(w.lane.Patience(w.grace(minutes) / pollDivisor)); err != nil {
 			return err
 		}
 	}
@@ -139,7 +139,7 @@ func (w *World) succeedsWithin(minutes int, command string) error {
 
 func (w *World) issuerIsSlow(minutes int) error {
 	var err error
-	w.slow, err = w.entra.AddFault(fakeentra.Fault{Endpoint: fakeentra.EndpointAny, Action: fakeentra.FaultSlow, Delay: w.wall(minutes)})
+	w.slow, err = w.entra.AddFault(fakeentra.Fault{Endpoint: fakeentra.EndpointAny, Action: fakeentra.FaultSlow, Delay: w.span(minutes)})
 	return err
 }
 
@@ -149,12 +149,12 @@ func (w *World) tokenAskedAgain() error {
 	if w.slow == nil {
 		return errors.New("the step needs an issuer that is slow to answer")
 	}
-	deadline := w.clock.After(w.wall(75))
+	deadline := w.clock.After(w.span(75))
 	for w.slow.Fired() == 0 {
 		select {
 		case <-deadline:
 			return expect("another request to the issuer within the token's life", "none")
-		case <-w.clock.After(w.wall(75) / 500):
+		case <-w.clock.After(w.span(75) / 500):
 		case <-w.ctx.Done():
 			return w.ctx.Err()
 		}

@@ -18,21 +18,21 @@ func (w *World) keepsConnectionsOnFailover() error {
 func (w *World) failsOverAsPlanned() error { return w.cache.Failover() }
 
 func (w *World) primaryFails(seconds int) error {
-	return w.cache.Failover(fakeserver.FailoverUnplanned(), fakeserver.FailoverTakes(w.lane.Wall(time.Duration(seconds)*time.Second)))
+	return w.cache.Failover(fakeserver.FailoverUnplanned(), fakeserver.FailoverTakes(w.lane.World(time.Duration(seconds)*time.Second)))
 }
 
 func (w *World) cacheLoads(minutes int) error {
-	return w.cache.Reboot(fakeserver.RebootLoads(w.wall(minutes)))
+	return w.cache.Reboot(fakeserver.RebootLoads(w.span(minutes)))
 }
 
 // isPatched begins a maintenance in which everything takes as long as in the example of AzureRedisEvents.md.
 func (w *World) isPatched(minutes int) error {
-	return w.cache.Patch(fakeserver.PatchScheduled(w.wall(minutes)),
-		fakeserver.PatchWarned(w.lane.Wall(20*time.Second), w.lane.Wall(time.Second)), fakeserver.PatchTakes(w.wall(3)))
+	return w.cache.Patch(fakeserver.PatchScheduled(w.span(minutes)),
+		fakeserver.PatchWarned(w.lane.World(20*time.Second), w.lane.World(time.Second)), fakeserver.PatchTakes(w.span(3)))
 }
 
 func (w *World) patchingIsOver(minutes int) error {
-	ctx, cancel := context.WithTimeout(w.ctx, long+w.wall(minutes))
+	ctx, cancel := context.WithTimeout(w.ctx, long+w.lane.Wall(time.Duration(minutes)*time.Minute))
 	defer cancel()
 	if _, err := w.cache.Wait(ctx, func(e fakeserver.Event) bool { return e.Kind == fakeserver.EventPatched }); err != nil {
 		return fmt.Errorf("wait for the end of the patching: %w", err)

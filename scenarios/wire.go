@@ -68,7 +68,7 @@ func signedIn(list []*connection) []*connection {
 	return slices.DeleteFunc(slices.Clone(list), func(c *connection) bool { return len(c.accepted()) == 0 })
 }
 
-// renewedBefore checks that the connection got a newer token at least margin (wall time) before each of its tokens expired, as
+// renewedBefore checks that the connection got a newer token at least margin (on the world's clock) before each of its tokens expired, as
 // far as time has come and the client has kept it. It returns what is wrong, or "".
 func (w *World) renewedBefore(c *connection, margin time.Duration) string {
 	ok := c.accepted()

@@ -26,7 +26,8 @@ const (
 	never = 1 * time.Second
 )
 
-// Timeouts that the client is told to use, on the wall clock in every lane: the network between client and fakes is real.
+// Timeouts that the client is told to use, on the wall clock in every lane: the network between client and fakes is real. A client whose
+// own clock runs faster is told so many times more.
 // connectTimeout is what the service's connection guidance recommends.
 const (
 	connectTimeout = 5 * time.Second
@@ -36,7 +37,7 @@ const (
 // World is what one scenario plays in: a cache, an issuer, an identity and one client.
 type World struct {
 	ctx      context.Context
-	clock    clockwork.Clock
+	clock    clockwork.Clock // the lane's: all that happens in the scenario goes by it
 	lane     Lane
 	scenario *Scenario
 	driver   *driver.Driver
@@ -86,7 +87,7 @@ func (o outcome) String() string {
 }
 
 func newWorld(ctx context.Context, lane Lane, s *Scenario, d *driver.Driver, client string) *World {
-	clock := clockwork.NewRealClock()
+	clock := lane.Clock()
 	w := &World{
 		ctx: ctx, clock: clock, lane: lane, scenario: s, driver: d, client: client, start: clock.Now(),
 	}
@@ -95,8 +96,9 @@ func newWorld(ctx context.Context, lane Lane, s *Scenario, d *driver.Driver, cli
 		Scopes: []string{"https://redis.azure.com/.default"},
 		Options: &protocol.Options{
 			PoolSize:         4,
-			ConnectTimeoutMS: int(connectTimeout.Milliseconds()),
-			CommandTimeoutMS: int(commandTimeout.Milliseconds()),
+			ConnectTimeoutMS: int(lane.Patience(connectTimeout).Milliseconds()),
+			CommandTimeoutMS: int(lane.Patience(commandTimeout).Milliseconds()),
+			ClockRate:        lane.clockRate(),
 		},
 	})
 	return w
@@ -130,15 +132,15 @@ func (w *World) close() error {
 	return errors.Join(errs...)
 }
 
-// wall is how long the minutes of a step take on the wall clock.
-func (w *World) wall(minutes int) time.Duration {
-	return w.lane.Wall(time.Duration(minutes) * time.Minute)
+// span is how long the minutes of a step take on the world's clock.
+func (w *World) span(minutes int) time.Duration {
+	return w.lane.World(time.Duration(minutes) * time.Minute)
 }
 
-// life prints a wall duration as the scenario's time.
+// life prints a duration of the world's clock as the scenario's time.
 func (w *World) life(d time.Duration) string { return report.FormatOffset(w.lane.Life(d)) }
 
-// wait lets wall time pass.
+// wait lets time pass on the world's clock.
 func (w *World) wait(d time.Duration) error {
 	select {
 	case <-w.clock.After(d):

@@ -58,6 +58,10 @@ func newClient(r request) (*client, error) {
 		}
 		c.http = http.DefaultTransport.(*http.Transport).Clone()
 		c.http.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+		// What bounds an exchange on the network stays as long as it is by default, also where this process's clock is faster.
+		rate := time.Duration(max(1, r.Options.ClockRate))
+		c.http.TLSHandshakeTimeout *= rate
+		c.http.DialContext = (&net.Dialer{Timeout: 30 * time.Second * rate, KeepAlive: 30 * time.Second}).DialContext
 		newCredential := func() (azcore.TokenCredential, error) {
 			return azidentity.NewClientSecretCredential(r.Entra.TenantID, r.Credential.ClientID, r.Credential.ClientSecret,
 				&azidentity.ClientSecretCredentialOptions{
@@ -73,6 +77,7 @@ func newClient(r request) (*client, error) {
 			return nil, err
 		}
 		c.provider = newProvider(newCredential, r.Scopes, r.Username)
+		c.provider.timeout *= rate
 		options.StreamingCredentialsProvider = c.provider
 	default:
 		return nil, &unsupportedError{"credential", r.Credential.Kind}

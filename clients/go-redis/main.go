@@ -70,6 +70,7 @@ type request struct {
 		PoolSize       int `json:"pool_size"`
 		ConnectTimeout int `json:"connect_timeout_ms"`
 		CommandTimeout int `json:"command_timeout_ms"`
+		ClockRate      int `json:"clock_rate"` // 0: the clock is as fast as any
 	} `json:"options"`
 }
 

@@ -36,7 +36,8 @@ type provider struct {
 	// cache, which gives out the old token until five minutes before its end: too late for a refresh at 0.7 of its life.
 	newCredential func() (azcore.TokenCredential, error)
 	scopes        []string
-	username      string // "": the token's object ID
+	username      string        // "": the token's object ID
+	timeout       time.Duration // of one request
 
 	ctx   context.Context
 	Close context.CancelFunc // ends the refreshing; after it no new token can be had
@@ -66,7 +67,7 @@ func (e *tokenError) Unwrap() error { return e.err }
 func newProvider(newCredential func() (azcore.TokenCredential, error), scopes []string, username string) *provider {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &provider{
-		newCredential: newCredential, scopes: scopes, username: username, ctx: ctx, Close: cancel,
+		newCredential: newCredential, scopes: scopes, username: username, timeout: requestTimeout, ctx: ctx, Close: cancel,
 		listeners: map[auth.CredentialsListener]struct{}{},
 	}
 }
@@ -120,7 +121,7 @@ func (p *provider) renew(old *token) error {
 
 // request gets one token from Microsoft Entra.
 func (p *provider) request(old *token) (*token, error) {
-	timeout := requestTimeout
+	timeout := p.timeout
 	if old != nil {
 		// All attempts of a refresh have to fit into what is left of old, also when the issuer hangs.
 		timeout = min(timeout, time.Duration((1-refreshRatio)/maxAttempts*float64(old.lifetime)))

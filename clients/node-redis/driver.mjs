@@ -14,7 +14,8 @@ import { blocks } from '../node-driver/blocking.mjs';
 import { Refusal } from '../node-driver/values.mjs';
 import { describeError, nodeRedisReply, TYPE_MAPPING } from './values.mjs';
 
-const DEFAULT_CONNECT_TIMEOUT_MS = 5000; // the library's own
+const DEFAULT_CONNECT_TIMEOUT_MS = 5000; // the library's own, as the next
+const DEFAULT_ACQUIRE_TIMEOUT_MS = 3000;
 
 class Session {
   #name;
@@ -115,9 +116,13 @@ class Session {
   }
 
   async #connectPool() {
-    const size = this.#options.pool_size;
+    const { pool_size: size, clock_rate: rate } = this.#options;
     try {
-      return await this.#connect(this.#client.createPool(size ? { maximum: size } : {}));
+      return await this.#connect(this.#client.createPool({
+        ...(size && { maximum: size }),
+        // The time in which connections are made is real, also where this process's clock is faster.
+        ...(rate && { acquireTimeout: DEFAULT_ACQUIRE_TIMEOUT_MS * rate }),
+      }));
     } catch (error) {
       this.#pool = undefined; // the next blocking command may try again
       throw error;

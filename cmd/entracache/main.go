@@ -97,9 +97,10 @@ func run(ctx context.Context, args []string, std streams) int {
 		kong.DefaultEnvars("ENTRACACHE"),
 		kong.Configuration(loadConfig),
 		kong.Vars{
-			"version":          version(),
-			"default_speed":    fmt.Sprint(scenarios.DefaultSpeed),
-			"default_parallel": fmt.Sprint(scenarios.DefaultParallel),
+			"version":               version(),
+			"default_speed":         fmt.Sprint(scenarios.DefaultSpeed),
+			"default_virtual_speed": fmt.Sprint(scenarios.DefaultVirtualSpeed),
+			"default_parallel":      fmt.Sprint(scenarios.DefaultParallel),
 		},
 		kong.Writers(std.out, std.err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),

@@ -28,8 +28,9 @@ type verifyCmd struct {
 
 	Scenario []string `help:"Only scenarios whose id matches this glob (may be repeated)." placeholder:"GLOB" sep:"none"`
 	Tags     string   `help:"Only scenarios whose tags satisfy this expression, such as \"@must and not @needs:pool\"." placeholder:"EXPR"`
-	Lane     string   `help:"How the durations of the features map to the wall clock: scaled or real." default:"scaled" placeholder:"scaled|real"`
-	Speed    float64  `help:"How many times faster than real life the scaled lane runs. Default ${default_speed}." placeholder:"N"`
+	Lane     string   `help:"How the durations of the features map to the wall clock: scaled, virtual or real." default:"scaled" placeholder:"scaled|virtual|real"`
+	Speed    float64  `help:"How many times faster than real life the lane runs. Default ${default_speed} in the scaled lane, ${default_virtual_speed} in the virtual one." placeholder:"N"`
+	Faketime string   `help:"libfaketime.so.1, for the virtual lane. Default: where distributions install it." placeholder:"FILE"`
 	Parallel int      `help:"How many scenarios play at once. Default ${default_parallel}." placeholder:"N"`
 	Shard    string   `help:"Play only the I-th of N parts of the scenarios." placeholder:"I/N"`
 	Out      string   `help:"Folder for report.jsonl, junit.xml and the timelines of what did not pass." default:"entracache-report" placeholder:"DIR"`
@@ -40,6 +41,8 @@ type verifyCmd struct {
 	Features string   `help:"Folder with feature files and requirements.yaml to use instead of the built-in ones." placeholder:"DIR"`
 	Cache    string   `help:"Folder in which drivers are prepared. Default: entracache/drivers in your cache folder." placeholder:"DIR" env:"ENTRACACHE_DRIVER_CACHE"`
 	Require  string   `help:"With \"all\", a client that cannot be run for want of its runtime is an error." enum:",all" default:"" placeholder:"all"`
+
+	lane scenarios.Lane
 }
 
 // notHere are client libraries of the specification that this checkout has no driver for.
@@ -52,6 +55,8 @@ func (c *verifyCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return usageError(err)
 	}
+	c.lane = lane
+	defer lane.Close() //nolint:errcheck // two small files at worst
 	var fsys fs.FS = features.FS
 	if c.Features != "" {
 		fsys = os.DirFS(c.Features)
@@ -185,6 +190,9 @@ func (c *verifyCmd) laneFlags() string {
 	if c.Speed != 0 {
 		flags += fmt.Sprintf(" --speed %g", c.Speed)
 	}
+	if c.Faketime != "" {
+		flags += " --faketime " + c.Faketime
+	}
 	return flags
 }
 
@@ -290,35 +298,69 @@ func (c *verifyCmd) start(ctx context.Context, say progress, clients []candidate
 
 func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, bundle string) (*scenarios.Subject, report.Driver) {
 	row := report.Driver{Name: item.name}
+	notRun := func(why string) (*scenarios.Subject, report.Driver) {
+		if c.Require == "all" {
+			row.Broken = why
+		} else {
+			row.NotRun = why
+		}
+		say("%s is not run: %s", item.name, why)
+		return nil, row
+	}
+	broken := func(err error) (*scenarios.Subject, report.Driver) {
+		row.Broken = err.Error()
+		say("%v", err)
+		return nil, row
+	}
 	target := item.target
 	var known, flaky driver.KnownFailures
-	if item.config != nil {
-		runtime, err := item.config.Probe(ctx)
-		if err != nil {
-			var absent *driver.AbsentError
-			if errors.As(err, &absent) && c.Require != "all" {
-				row.NotRun = absent.Reason
-			} else {
-				row.Broken = err.Error()
-			}
-			say("%s is not run: %v", item.name, err)
+	virtual := c.lane.Virtual()
+	if virtual != nil {
+		why := "a command of your own is not known to see virtual time: give it a folder with a client.yaml that says how (virtual: { by: … })"
+		if item.config != nil {
+			why = item.config.NotInVirtualLane()
+		}
+		if why != "" { // nothing is missing on the machine: that is not an error, whatever is required
+			row.NotRun = "not in the virtual lane: " + why
+			say("%s is not run: %s", item.name, row.NotRun)
 			return nil, row
 		}
-		prepared, err := item.config.Prepare(ctx, runtime, driver.PrepareOptions{Root: c.Cache, Progress: func(line string) { say("%s", line) }})
+	}
+	if item.config != nil {
+		runtime, err := item.config.Probe(ctx)
+		var absent *driver.AbsentError
+		switch {
+		case errors.As(err, &absent):
+			return notRun(absent.Reason)
+		case err != nil:
+			return broken(err)
+		}
+		prepared, err := item.config.Prepare(ctx, runtime, driver.PrepareOptions{
+			Root: c.Cache, Virtual: virtual != nil, Progress: func(line string) { say("%s", line) },
+		})
 		if err != nil {
-			row.Broken = err.Error()
-			say("%v", err)
-			return nil, row
+			return broken(err)
 		}
 		if prepared.Reused {
 			say("%s: prepared before, in %s", item.name, prepared.Dir)
 		}
 		target, known, flaky = item.config.Target(prepared), item.config.KnownFailures, item.config.KnownFlaky
 	}
+	if virtual != nil {
+		by, library := item.config.Virtual.By, ""
+		var err error
+		if by == driver.ByLibfaketime {
+			if library, err = driver.FindLibfaketime(ctx, c.Faketime, virtual); err != nil {
+				return notRun(err.Error())
+			}
+		}
+		if target, err = target.Virtual(virtual, by, library); err != nil {
+			return broken(err)
+		}
+	}
 	stderr, err := c.stderrFile(item.name)
 	if err != nil {
-		row.Broken = err.Error()
-		return nil, row
+		return broken(err)
 	}
 	fresh := func(ctx context.Context) (*driver.Driver, error) {
 		return driver.Start(ctx, target, driver.Options{
@@ -335,9 +377,7 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 		}
 	}
 	if err != nil {
-		row.Broken = err.Error()
-		say("%v", err)
-		return nil, row
+		return broken(err)
 	}
 	if item.config == nil { // a command is best known by the name that it gives itself
 		item.name, row.Name = d.Hello().Driver.Name, d.Hello().Driver.Name

@@ -58,6 +58,10 @@ const (
 	NeverFollowsMoved       Bug = "never-follows-moved"
 	ForgetsAsking           Bug = "forgets-asking"
 	NeverRereadsSlots       Bug = "never-rereads-slots"
+
+	// TwoMinutesBefore is not one of [Mutants], for the scaled lane cannot tell: a token that lives for ten seconds is always two
+	// minutes before its end, and renewed without pause. In the virtual lane it is renewed at the fifty-eighth minute.
+	TwoMinutesBefore Bug = "two-minutes-before"
 )
 
 // Mutants are all of them.

@@ -51,10 +51,14 @@ type tokenSource struct {
 func newTokenSource(bug Bug, r protocol.Request) *tokenSource {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(r.Entra.CAPEM))
+	rate := 1
+	if r.Options != nil {
+		rate = max(rate, r.Options.ClockRate)
+	}
 	s := &tokenSource{
 		bug: bug,
 		http: &http.Client{
-			Timeout:   5 * time.Second,
+			Timeout:   5 * time.Second * time.Duration(rate),
 			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true},
 		},
 		url: r.Entra.Authority + "/oauth2/v2.0/token",
@@ -134,6 +138,9 @@ func (s *tokenSource) renew(ctx context.Context) {
 		due := time.Duration(float64(life) * refreshRatio)
 		if s.bug == RefreshesTooLate {
 			due = life - life/60 // a minute of an hour
+		}
+		if s.bug == TwoMinutesBefore {
+			due = life - 2*time.Minute
 		}
 		// A token that came expired must not make the client ask without pause.
 		if !sleep(ctx, max(time.Until(current.received.Add(due)), minRefresh)) {

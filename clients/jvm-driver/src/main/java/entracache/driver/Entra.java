@@ -19,15 +19,17 @@ public final class Entra {
      * application that it would make comes in through its custom supplier.
      */
     public static TokenAuthConfig config(OpenRequest request) throws Exception {
+        int requestTimeout = EntraIDTokenAuthConfigBuilder.DEFAULT_TOKEN_REQUEST_EXECUTION_TIMEOUT_IN_MS * request.clockRate();
         var credential = ClientCredentialFactory.createFromSecret(request.clientSecret());
         var application = ConfidentialClientApplication.builder(request.clientId(), credential)
             .authority(request.authority())
-            .readTimeoutForDefaultHttpClient(EntraIDTokenAuthConfigBuilder.DEFAULT_TOKEN_REQUEST_EXECUTION_TIMEOUT_IN_MS)
+            .readTimeoutForDefaultHttpClient(requestTimeout)
             .instanceDiscovery(false) // it would ask login.microsoftonline.com about this issuer
             .sslSocketFactory(request.issuerTrust().sockets())
             .build();
         var parameters = ClientCredentialParameters.builder(request.scopes()).skipCache(true).build();
         return EntraIDTokenAuthConfigBuilder.builder()
+            .tokenRequestExecTimeoutInMs(requestTimeout)
             .customEntraIdAuthenticationSupplier(() -> {
                 try {
                     return application.acquireToken(parameters).get();

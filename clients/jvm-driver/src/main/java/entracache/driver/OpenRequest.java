@@ -77,6 +77,14 @@ public final class OpenRequest {
         return option("command_timeout_ms");
     }
 
+    /**
+     * How many times faster than real time this process's clock is. By so much is multiplied what bounds an exchange on the network in
+     * the library by default, for the network is no faster.
+     */
+    public int clockRate() {
+        return option("clock_rate").orElse(1);
+    }
+
     private OptionalInt option(String name) {
         int value = request.path("options").path(name).asInt(0);
         return value == 0 ? OptionalInt.empty() : OptionalInt.of(value);

@@ -60,8 +60,9 @@ public final class LettuceDriver implements Library {
     public Client open(OpenRequest request, Events events) throws Exception {
         var uri = RedisURI.builder().withHost(request.host()).withPort(request.port()).withSsl(true);
         request.commandTimeoutMillis().ifPresent(millis -> uri.withTimeout(Duration.ofMillis(millis)));
-        var options = ClientOptions.builder()
-            .sslOptions(SslOptions.builder().jdkSslProvider().trustManager(request.cacheTrust().managers()).build());
+        var ssl = SslOptions.builder().jdkSslProvider().trustManager(request.cacheTrust().managers());
+        ssl.handshakeTimeout(ssl.build().getHandshakeTimeout().multipliedBy(request.clockRate()));
+        var options = ClientOptions.builder().sslOptions(ssl.build());
         request.resp().ifPresent(resp -> options.protocolVersion(resp == 2 ? ProtocolVersion.RESP2 : ProtocolVersion.RESP3));
         request.connectTimeoutMillis().ifPresent(millis ->
             options.socketOptions(SocketOptions.builder().connectTimeout(Duration.ofMillis(millis)).build()));

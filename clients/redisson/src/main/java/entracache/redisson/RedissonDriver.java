@@ -5,12 +5,15 @@ import entracache.driver.Entra;
 import entracache.driver.Kind;
 import entracache.driver.Library;
 import entracache.driver.OpenRequest;
+import io.netty.channel.Channel;
 import io.netty.channel.ConnectTimeoutException;
+import io.netty.handler.ssl.SslHandler;
 import java.util.List;
 import java.util.Locale;
 import org.redisson.Redisson;
 import org.redisson.RedissonShutdownException;
 import org.redisson.api.RedissonClient;
+import org.redisson.client.DefaultNettyHook;
 import org.redisson.client.RedisConnectionException;
 import org.redisson.client.RedisException;
 import org.redisson.client.RedisNodeNotFoundException;
@@ -23,6 +26,7 @@ import org.redisson.command.CommandAsyncExecutor;
 import org.redisson.config.Config;
 import org.redisson.config.EntraIdCredentialsResolver;
 import org.redisson.config.Protocol;
+import org.redisson.config.SingleServerConfig;
 import redis.clients.authentication.core.TokenManager;
 
 /** Drives Redisson: a RedissonClient with an EntraIdCredentialsResolver, the implementation that its configuration guide names. */
@@ -73,6 +77,7 @@ public final class RedissonDriver implements Library {
         request.poolSize().ifPresent(size -> server
             .setConnectionMinimumIdleSize(1 + (size * server.getConnectionMinimumIdleSize() - 1) / server.getConnectionPoolSize())
             .setConnectionPoolSize(size));
+        stretch(config, server, request.clockRate());
         TokenManager tokens = null;
         if (request.usesTokens()) {
             var authx = Entra.config(request);
@@ -89,6 +94,25 @@ public final class RedissonDriver implements Library {
             }
             throw e;
         }
+    }
+
+    /** Where this process's clock is faster the network is not: what bounds an exchange on it by default is multiplied. */
+    private static void stretch(Config config, SingleServerConfig server, int rate) {
+        if (rate == 1) {
+            return;
+        }
+        server.setSubscriptionTimeout(server.getSubscriptionTimeout() * rate);
+        var delay = server.getRetryDelay(); // a command waits for a connection as long as all its attempts take
+        server.setRetryDelay(attempt -> delay.calcDelay(attempt).multipliedBy(rate));
+        config.setNettyHook(new DefaultNettyHook() {
+            @Override
+            public void afterChannelInitialization(Channel channel) {
+                var tls = channel.pipeline().get(SslHandler.class);
+                if (tls != null) { // ten seconds, which Redisson has no setting for
+                    tls.setHandshakeTimeoutMillis(tls.getHandshakeTimeoutMillis() * rate);
+                }
+            }
+        });
     }
 
     @Override

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestNotInTheVirtualLane: a client that cannot be sped up is not judged in the virtual lane by the speed of another.
+func TestNotInTheVirtualLane(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the virtual lane needs Linux")
+	}
+	clients := t.TempDir()
+	for name, virtual := range map[string]string{"cannot": "virtual: { reason: it is older than time }\n", "silent": ""} {
+		dir := filepath.Join(clients, name)
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "client.yaml"), []byte("name: "+name+`
+library: x
+language: x
+documentation: https://example.org
+runtime: { command: [sh, -c, echo 1] }
+command: ["false"]
+capabilities: [resp2]
+`+virtual), 0o600))
+	}
+	verify := func(args ...string) (int, string) {
+		var out, err bytes.Buffer
+		code := run(t.Context(), append([]string{"verify", "--clients", clients, "--out", t.TempDir()}, args...), streams{&out, &err})
+		return code, out.String() + err.String()
+	}
+	code, said := verify("--lane", "virtual", "cannot", "silent", "exec:false")
+	assert.Equal(t, exitBroken, code, "nothing was played")
+	assert.Contains(t, said, "cannot is not run: not in the virtual lane: it is older than time")
+	assert.Contains(t, said, "silent is not run: not in the virtual lane: its client.yaml does not say how")
+	assert.Contains(t, said, "false is not run: not in the virtual lane: a command of your own")
+}
