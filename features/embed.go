@@ -4,7 +4,7 @@
 // The .feature files are the product: each reads as a page of the specification, and a client author needs nothing else to
 // know what is asked. Scenarios carry their metadata in tags: a stable id that is never reused (@id:refresh.idle-pool), a
 // level (@must, @should, @info), the requirement they test (@req:ENT-REFRESH-2, explained in requirements.yaml) and the
-// driver capabilities they need (@needs:pool). The steps are defined in package scenarios, one vocabulary for all files.
+// driver capabilities they need (@needs:pool). @lane:virtual and @long say when they are played. The steps are defined in package scenarios, one vocabulary for all files.
 package features
 
 import "embed"

@@ -45,6 +45,10 @@ type Scenario struct {
 	// OwnProcess is set by the tag @process: the scenario gets a driver process for itself. It is for scenarios in which a
 	// library is known to take its whole process down; then that is its failure, and does not spoil the others.
 	OwnProcess bool
+	// Lane is set by the tag @lane:…: the scenario is played in that lane only. Long is set by the tag @long: it is played only when it
+	// is asked for. See [ForLane].
+	Lane string
+	Long bool
 }
 
 // Location is file:line, for messages.
@@ -213,12 +217,19 @@ func (c *Catalogue) newScenario(file, feature string, p *messages.Pickle, lines 
 				bad("unknown capability %q: expected one of %v", value, protocol.Capabilities())
 			}
 			s.Needs = append(s.Needs, protocol.Capability(value))
+		case key == "lane":
+			if !slices.Contains(Lanes, value) {
+				bad("unknown lane %q: expected one of %v", value, Lanes)
+			}
+			s.Lane = value
+		case value == "" && key == "long":
+			s.Long = true
 		case value == "" && key == "process":
 			s.OwnProcess = true
 		case value == "" && key == strings.TrimSuffix(s.File, ".feature"):
 			// Every feature carries its own name as a tag, to be selected by it.
 		default:
-			bad("unknown tag %s: expected @id:…, @must, @should, @info, @req:…, @needs:…, @process or @%s", tag.Name, strings.TrimSuffix(s.File, ".feature"))
+			bad("unknown tag %s: expected @id:…, @must, @should, @info, @req:…, @needs:…, @process, @lane:…, @long or @%s", tag.Name, strings.TrimSuffix(s.File, ".feature"))
 		}
 	}
 	if !idPattern.MatchString(s.ID) {

@@ -91,16 +91,22 @@ func (s *Scenario) limit(l Lane) time.Duration {
 	return total
 }
 
-// timeIn is the scenario time that a step lets pass at most: the largest number of minutes that it names.
+// timeIn is the scenario time that a step lets pass at most: the largest number of minutes or days that it names.
 func timeIn(text string) time.Duration {
 	var most time.Duration
 	words := strings.Fields(text)
 	for i, word := range words[:max(0, len(words)-1)] {
 		var n int
-		if strings.HasPrefix(words[i+1], "minute") {
-			if _, err := fmt.Sscanf(word, "%d", &n); err == nil {
-				most = max(most, time.Duration(n)*time.Minute)
-			}
+		unit := time.Minute
+		switch {
+		case strings.HasPrefix(words[i+1], "minute"):
+		case strings.HasPrefix(words[i+1], "day"):
+			unit = 24 * time.Hour
+		default:
+			continue
+		}
+		if _, err := fmt.Sscanf(word, "%d", &n); err == nil {
+			most = max(most, time.Duration(n)*unit)
 		}
 	}
 	return most

@@ -49,6 +49,26 @@ func (c *Catalogue) Select(globs []string, tags string) ([]*Scenario, error) {
 	return selected, nil
 }
 
+// ForLane leaves out the scenarios that are for another lane, and the long ones unless the selection asked for some by name or tag. To
+// ask for nothing but scenarios of another lane is an error.
+func ForLane(selected []*Scenario, lane string, asked bool) ([]*Scenario, error) {
+	var list []*Scenario
+	var other *Scenario
+	for _, s := range selected {
+		switch {
+		case s.Lane != "" && s.Lane != lane:
+			other = s
+		case s.Long && !asked:
+		default:
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 && other != nil {
+		return nil, fmt.Errorf("%s is played in the %s lane only: add --lane %s", other.ID, other.Lane, other.Lane)
+	}
+	return list, nil
+}
+
 // tagExpr is a Cucumber tag expression: @a and not (@b or @c).
 //
 // godog's own filter knows only ~, && and the comma, and silently selects nothing for the words that Cucumber users write; the

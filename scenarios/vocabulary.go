@@ -107,6 +107,7 @@ var vocabulary = []StepDefinition{
 	step(when, `the client runs <command>`, func(w *World) any { return w.runs }),
 	step(when, `the client tries to run <command>`, func(w *World) any { return w.triesToRun }),
 	step(when, `the client runs a command every <minutes> minutes for <minutes> minutes`, func(w *World) any { return w.runsEvery }),
+	step(when, `the client runs a command every <minutes> minutes for <n> days of trouble, drawn from the seed <n>`, func(w *World) any { return w.runsThroughTrouble }),
 
 	// What passes and what happens.
 	step(when, `the client is left idle for <minutes> minutes`, func(w *World) any { return w.timePasses }),
@@ -148,6 +149,7 @@ var vocabulary = []StepDefinition{
 	step(then, `the command fails`, func(w *World) any { return w.commandFails }),
 	step(then, `the command fails with <text>`, func(w *World) any { return w.commandFailsWith }),
 	step(then, `every command succeeded`, func(w *World) any { return w.everyCommandSucceeded }),
+	step(then, `the client was back within <minutes> minutes after each trouble, and no command failed beside it`, func(w *World) any { return w.backAfterTrouble }),
 	step(then, `within <minutes> minutes <command> succeeds`, func(w *World) any { return w.succeedsWithin }),
 	step(then, `within <minutes> minutes all these keys can be read`, func(w *World) any { return w.allKeysReadable }),
 	step(then, `the subscriber has received <message>`, func(w *World) any { return w.subscriberReceived }),

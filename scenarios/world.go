@@ -64,6 +64,9 @@ type World struct {
 	// openedIDs are the connections that the last "has opened" step saw.
 	openedIDs []int64
 
+	troubles     []trouble
+	troubleStart time.Time
+
 	last    outcome
 	results []outcome
 

@@ -78,6 +78,9 @@ func (c *verifyCmd) Run(ctx context.Context, std streams) error {
 	if c.List {
 		return listScenarios(std.out, selected)
 	}
+	if selected, err = scenarios.ForLane(selected, lane.Name, len(c.Scenario) > 0 || c.Tags != ""); err != nil {
+		return usageError(err)
+	}
 	return c.verify(ctx, std, lane, catalogue, fsys, selected)
 }
 

@@ -39,4 +39,8 @@ capabilities: [resp2]
 	assert.Contains(t, said, "cannot is not run: not in the virtual lane: it is older than time")
 	assert.Contains(t, said, "silent is not run: not in the virtual lane: its client.yaml does not say how")
 	assert.Contains(t, said, "false is not run: not in the virtual lane: a command of your own")
+
+	code, said = verify("--scenario", "endurance.*", "cannot")
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, said, "endurance.three-days is played in the virtual lane only: add --lane virtual")
 }

@@ -1,0 +1,46 @@
+package mutant_test
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/entracache/entracache/features"
+	"github.com/entracache/entracache/scenarios"
+	"github.com/entracache/entracache/scenarios/driver"
+	"github.com/entracache/entracache/scenarios/mutant"
+	"github.com/entracache/entracache/scenarios/report"
+)
+
+// oneDay is the endurance feature with one day in place of three, in which the issuer is down, fails two requests, and nodes reboot.
+func oneDay(t *testing.T) []*scenarios.Scenario {
+	t.Helper()
+	text, err := fs.ReadFile(features.FS, "endurance.feature")
+	require.NoError(t, err)
+	requirements, err := fs.ReadFile(features.FS, "requirements.yaml")
+	require.NoError(t, err)
+	short := strings.NewReplacer("3 days of trouble, drawn from the seed 14", "1 days of trouble, drawn from the seed 5", "at least 60 different", "at least 20 different").Replace(string(text))
+	require.NotEqual(t, string(text), short)
+	c, err := scenarios.Load(fstest.MapFS{"endurance.feature": {Data: []byte(short)}, "requirements.yaml": {Data: requirements}})
+	require.NoError(t, err)
+	require.Len(t, c.Scenarios, 1)
+	return c.Scenarios
+}
+
+// TestEndurance: the reference lives through the day; one that gives up after a failed token request, or never reconnects, does not.
+func TestEndurance(t *testing.T) {
+	for bug, want := range map[mutant.Bug]report.Status{mutant.None: report.Pass, mutant.GivesUpAfterOneFailure: report.Warn, mutant.NeverReconnects: report.Warn} {
+		t.Run(mutant.Name(bug), func(t *testing.T) {
+			t.Parallel()
+			r := playVirtual(t, bug, driver.MaxVirtualSpeed, oneDay(t))
+			require.Len(t, r.Results, 1)
+			x := r.Results[0]
+			assert.Equal(t, want, x.Status, "%s %s %s", x.Expected, x.Actual, x.Reason)
+			t.Logf("%s: %s", x.Status, x.Actual)
+		})
+	}
+}
