@@ -22,7 +22,9 @@ import (
 
 // client is one client of the library, as an application would wire it up.
 type client struct {
-	rdb      *redis.Client
+	rdb      redis.UniversalClient
+	single   *redis.Client   // the same, unless the cache is clustered
+	timeout  time.Duration   // of a read
 	provider *provider       // nil: signs in with an access key
 	http     *http.Transport // to Microsoft Entra
 
@@ -82,7 +84,17 @@ func newClient(r request) (*client, error) {
 	default:
 		return nil, &unsupportedError{"credential", r.Credential.Kind}
 	}
-	c.rdb = redis.NewClient(options)
+	if r.Cache.Cluster {
+		clustered := redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: []string{options.Addr}, TLSConfig: options.TLSConfig, Protocol: options.Protocol, PoolSize: options.PoolSize,
+			DialTimeout: options.DialTimeout, ReadTimeout: options.ReadTimeout, WriteTimeout: options.WriteTimeout,
+			Username: options.Username, Password: options.Password, StreamingCredentialsProvider: options.StreamingCredentialsProvider,
+		})
+		c.rdb, c.timeout = clustered, clustered.Options().ReadTimeout
+		return c, nil
+	}
+	c.single = redis.NewClient(options)
+	c.rdb, c.timeout = c.single, c.single.Options().ReadTimeout
 	return c, nil
 }
 
@@ -100,7 +112,8 @@ func certPool(pem string) (*x509.CertPool, error) {
 
 // command runs any command. BLPOP and BRPOP go through the library's own methods, which a user of the library has to take for a
 // command that blocks: they wait for the reply as long as the command itself, where Do gives up after ReadTimeout. These methods
-// know whole seconds only; for a fraction, what is left to the user is Do on a copy of the client with another timeout.
+// know whole seconds only; for a fraction, what is left to the user is Do on a copy of the client with another timeout, which the
+// client of a clustered cache does not offer.
 func (c *client) command(ctx context.Context, args []string) (any, error) {
 	rdb := c.rdb
 	if name := strings.ToUpper(args[0]); (name == "BLPOP" || name == "BRPOP") && len(args) > 2 {
@@ -108,8 +121,9 @@ func (c *client) command(ctx context.Context, args []string) (any, error) {
 		if seconds, err := strconv.ParseFloat(last, 64); err == nil && seconds >= 0 && seconds < 1e6 {
 			block := time.Duration(seconds * float64(time.Second))
 			switch {
+			case block%time.Second != 0 && c.single != nil:
+				rdb = c.single.WithTimeout(block + c.timeout)
 			case block%time.Second != 0:
-				rdb = rdb.WithTimeout(block + rdb.Options().ReadTimeout)
 			case name == "BLPOP":
 				return strs(rdb.BLPop(ctx, block, keys...))
 			default:
@@ -143,7 +157,7 @@ func (c *client) subscribe(ctx context.Context, channels []string, deliver func(
 	c.subscriptions = append(c.subscriptions, pubsub)
 	c.mu.Unlock()
 	for confirmed := 0; confirmed < len(channels); {
-		received, err := pubsub.ReceiveTimeout(ctx, c.rdb.Options().ReadTimeout)
+		received, err := pubsub.ReceiveTimeout(ctx, c.timeout)
 		if err != nil {
 			_ = pubsub.Close() // the first error is the one that tells why
 			return err
@@ -176,6 +190,6 @@ func (c *client) close() {
 		_ = pubsub.Close() // fails only for one that was closed because it could not subscribe
 	}
 	if err := c.rdb.Close(); err != nil {
-		log.Printf("redis.Client.Close: %v", err)
+		log.Printf("close the client: %v", err)
 	}
 }

@@ -1,5 +1,5 @@
 // Command go-redis is entracache's driver for github.com/redis/go-redis: requests as JSON lines on stdin, replies and events as
-// JSON lines on stdout, stderr for people. Requests run concurrently and each client that they name is one redis.Client, so what
+// JSON lines on stdout, stderr for people. Requests run concurrently and each client that they name is one redis.Client, or redis.ClusterClient, so what
 // the driver reports is what a user of the library would see; client.go wires the library up, provider.go is the sample
 // application's part in signing in with Microsoft Entra, reply.go describes replies and errors.
 package main
@@ -37,7 +37,7 @@ var libraries = []string{
 
 var capabilities = []string{
 	"credential:client-secret", "credential:access-key", "credential:username",
-	"resp2", "resp3", "pubsub", "pool", "blocking", "tls:custom-ca",
+	"resp2", "resp3", "pubsub", "pool", "blocking", "tls:custom-ca", "cluster",
 }
 
 type request struct {
@@ -51,6 +51,8 @@ type request struct {
 		Host  string `json:"host"`
 		Port  int    `json:"port"`
 		CAPEM string `json:"ca_pem"`
+
+		Cluster bool `json:"cluster"`
 	} `json:"cache"`
 	Entra struct {
 		AuthorityHost string `json:"authority_host"`

@@ -9,7 +9,7 @@ import {
   UnableToObtainNewCredentialsError,
 } from '@redis/client/dist/lib/authx/index.js';
 import { EntraidCredentialsProvider, MSALIdentityProvider, OID_CREDENTIALS_MAPPER } from '@redis/entraid';
-import { createClient, DEFAULT_RESP } from 'redis';
+import { createClient, createCluster, DEFAULT_RESP } from 'redis';
 import { blocks } from '../node-driver/blocking.mjs';
 import { Refusal } from '../node-driver/values.mjs';
 import { describeError, nodeRedisReply, TYPE_MAPPING } from './values.mjs';
@@ -21,6 +21,7 @@ class Session {
   #name;
   #options;
   #client;
+  #clustered;
   #pool; // promise, made at the first blocking command
   #subscriber; // promise, made at the first subscription under RESP2
   #opened = []; // everything that close() has to end
@@ -31,18 +32,27 @@ class Session {
     this.#name = request.client;
     this.#options = request.options ?? {};
     const { cache } = request;
-    this.#client = createClient({
+    const { host, port } = cache;
+    const options = {
       ...this.#credentials(request),
       ...(this.#options.resp && { RESP: this.#options.resp }),
-      socket: {
-        host: cache.host,
-        port: cache.port,
-        tls: true,
-        ca: cache.ca_pem,
-        connectTimeout: this.#connectTimeout,
-      },
+      socket: { tls: true, ca: cache.ca_pem, connectTimeout: this.#connectTimeout },
       ...(this.#options.command_timeout_ms && { commandOptions: { timeout: this.#options.command_timeout_ms } }),
-    });
+    };
+    this.#clustered = cache.cluster === true;
+    if (this.#clustered) {
+      // docs/clustering.md: what holds for the connections to all nodes goes into defaults; the protocol and the options of
+      // commands are the cluster's own.
+      const { RESP, commandOptions, ...defaults } = options;
+      this.#client = createCluster({
+        rootNodes: [{ socket: { host, port } }],
+        defaults,
+        ...(RESP && { RESP }),
+        ...(commandOptions && { commandOptions }),
+      });
+    } else {
+      this.#client = createClient({ ...options, socket: { ...options.socket, host, port } });
+    }
   }
 
   open() {
@@ -50,6 +60,9 @@ class Session {
   }
 
   async command(args) {
+    if (this.#clustered) { // the caller names the key: it decides which node is asked
+      return nodeRedisReply(await this.#client.withTypeMapping(TYPE_MAPPING).sendCommand(args[1], false, args));
+    }
     // docs/pool.md: a command that blocks needs a connection of its own.
     const target = blocks(args) ? await (this.#pool ??= this.#connectPool()) : this.#client;
     return nodeRedisReply(await target.withTypeMapping(TYPE_MAPPING).sendCommand(args));
@@ -57,9 +70,10 @@ class Session {
 
   async subscribe(channels) {
     // docs/pub-sub.md: a RESP2 subscription takes its connection over, so that
-    // it gets a duplicate of the client; RESP3 has no such need.
+    // it gets a duplicate of the client; RESP3 has no such need, nor has a
+    // cluster, which keeps a connection for subscriptions.
     const resp = this.#options.resp ?? DEFAULT_RESP;
-    const subscriber = resp === 2 ? await (this.#subscriber ??= this.#connectSubscriber()) : this.#client;
+    const subscriber = resp === 2 && !this.#clustered ? await (this.#subscriber ??= this.#connectSubscriber()) : this.#client;
     await subscriber.subscribe(channels, (value, channel) => {
       this.#emit({ event: 'message', channel, value });
     });
@@ -193,6 +207,7 @@ drive({
     'blocking',
     'events',
     'tls:custom-ca',
+    'cluster',
   ],
   open: (request, emit) => new Session(request, emit),
   describeError,

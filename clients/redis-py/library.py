@@ -1,8 +1,8 @@
 """What an application does with redis-py: open a client, run commands, subscribe, close.
 
 A client is wired as redis-py's guide to Microsoft Entra wires it: an EntraIdCredentialsProvider of redis-entraid, handed to
-redis.Redis as its credential_provider, with the defaults of both libraries. Signing in, refreshing the token, sending AUTH,
-reconnecting and retrying are theirs alone. Nothing here helps them, and nothing here repairs them.
+redis.Redis, or to redis.RedisCluster for a clustered cache, as its credential_provider, with the defaults of both libraries. Signing
+in, refreshing the token, sending AUTH, reconnecting and retrying are theirs alone. Nothing here helps them, and nothing here repairs them.
 """
 
 import functools
@@ -40,6 +40,7 @@ CAPABILITIES = [
     "pool",
     "blocking",
     "tls:custom-ca",
+    "cluster",
 ]
 CREDENTIALS = ("client-secret", "access-key")
 PACKAGES = ("redis", "redis-entraid", "msal", "PyJWT")  # the first one is the library under test
@@ -86,12 +87,15 @@ class Client:
         self.closed = False
         self._emit = emit
         self._subscribers = []
-        self._redis = redis.Redis(**settings)
+        # The same arguments, as redis-py's documentation has it for a cluster.
+        self._redis = redis.RedisCluster(**settings) if cache.get("cluster") else redis.Redis(**settings)
         self._confirm_timeout = self._redis.get_connection_kwargs()["socket_timeout"]
         # redis-py turns the replies of known commands into Python values: SET gives True. These callbacks ask for the replies
-        # as they are. redis-py does not tell a simple string from a bulk string in either case.
-        for name in list(self._redis.response_callbacks):
-            self._redis.set_response_callback(name, lambda response, **_: response)
+        # as they are. redis-py does not tell a simple string from a bulk string in either case. The client of a cluster leaves that
+        # to those of its nodes, which come and go: there SET gives True.
+        if not cache.get("cluster"):
+            for name in list(self._redis.response_callbacks):
+                self._redis.set_response_callback(name, lambda response, **_: response)
 
     def command(self, args):
         return typed(self._redis.execute_command(*args))
