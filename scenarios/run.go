@@ -111,31 +111,59 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 	return crashes
 }
 
+// slowLaneParallel is how many times as many scenarios play at once in a slower lane than in the run's own: they wait most of the time.
+const slowLaneParallel = 4
+
 // round plays the jobs side by side. With again set it does not finish, but returns, those that were lost with their driver's process.
 func (run *Run) round(ctx context.Context, jobs []job, alone, again bool, finish func(report.Result)) (lost []job) {
 	parallel := cmp.Or(max(run.Parallel, 0), DefaultParallel)
 	var mu sync.Mutex
+	play := func(j job) {
+		r := run.one(ctx, j.scenario, j.subject, j.client, alone || parallel == 1)
+		if again && ctx.Err() == nil && r.Status.Broken() && j.subject.Driver.Err() != nil && j.subject.Fresh != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			lost = append(lost, j)
+			return
+		}
+		finish(r)
+	}
+	var own, slower []job
+	for _, j := range jobs {
+		if run.Lane.For(j.subject.Driver.Hello().Limits) == run.Lane {
+			own = append(own, j)
+		} else {
+			slower = append(slower, j)
+		}
+	}
+	ownGap := time.Duration(0)
+	if run.Lane.Virtual() != nil {
+		ownGap = startGap
+	}
+	if parallel == 1 { // then it is one, whatever the lane
+		sideBySide(append(own, slower...), 1, ownGap, play)
+		return lost
+	}
 	var wg sync.WaitGroup
+	wg.Go(func() { sideBySide(own, parallel, ownGap, play) })
+	wg.Go(func() { sideBySide(slower, slowLaneParallel*parallel, startGap, play) })
+	wg.Wait()
+	return lost
+}
+
+// sideBySide plays the jobs, so many at once, and keeps their starts apart by the gap.
+func sideBySide(jobs []job, parallel int, gap time.Duration, play func(job)) {
 	slots := make(chan struct{}, parallel)
+	var wg sync.WaitGroup
 	for _, j := range jobs {
 		slots <- struct{}{}
-		if run.Lane.For(j.subject.Driver.Hello().Limits) != run.Lane || run.Lane.Virtual() != nil {
-			time.Sleep(startGap)
-		}
+		time.Sleep(gap)
 		wg.Go(func() {
 			defer func() { <-slots }()
-			r := run.one(ctx, j.scenario, j.subject, j.client, alone || parallel == 1)
-			if again && ctx.Err() == nil && r.Status.Broken() && j.subject.Driver.Err() != nil && j.subject.Fresh != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				lost = append(lost, j)
-				return
-			}
-			finish(r)
+			play(j)
 		})
 	}
 	wg.Wait()
-	return lost
 }
 
 // warmUp warms the drivers of all subjects side by side.
