@@ -72,3 +72,9 @@ Feature: A client signs in at every node of a clustered cache
     And the client has signed in at the primary of every shard
     And no sign-in was refused
     And the newest connection signed in with a token other than the first one
+
+  @id:cluster.host-certificate @should @req:ENT-CLUSTER-2 @needs:cluster
+  Scenario: The nodes are named by IP address, and the certificate has the host name only
+    Given the certificate of the cache names its host, and no IP address
+    And the client has written 32 keys, some of them in every shard
+    Then the client has signed in at the primary of every shard

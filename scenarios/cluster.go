@@ -17,6 +17,11 @@ func (w *World) aClusteredCache(shards int) error {
 	return w.aCache()
 }
 
+func (w *World) aHostCertificate() error {
+	w.host = "localhost"
+	return w.otherCache(fakeserver.WithCertificateForHostOnly())
+}
+
 // hasWrittenKeys has the client write to every shard, and so talk to the node of each.
 func (w *World) hasWrittenKeys(n int) error {
 	shards := map[int]bool{}
@@ -52,8 +57,8 @@ func (w *World) shardCount() int {
 	return len(shards)
 }
 
-// topologyGrace is the least time on the wall clock that a client gets to find out what has taken the place of a node that is away and
-// sends nobody elsewhere. Libraries look where the nodes are at fixed intervals, in every lane: go-redis every 60 seconds.
+// topologyGrace is the least time on its own clock that a client gets to find out what has taken the place of a node that is away and
+// sends nobody elsewhere. Libraries look where the nodes are at fixed intervals, whatever the lane: go-redis every 60 seconds.
 const topologyGrace = 90 * time.Second
 
 // allKeysReadable reads each key again and again until it is there, as an application does.
@@ -63,7 +68,7 @@ func (w *World) allKeysReadable(minutes int) error {
 	}
 	grace := w.grace(minutes)
 	if slices.ContainsFunc(w.cache.Nodes(), func(n fakeserver.NodeInfo) bool { return n.Down }) {
-		grace = max(grace, topologyGrace)
+		grace = max(grace, time.Duration(float64(topologyGrace)/w.lane.rate()))
 	}
 	deadline := w.clock.Now().Add(w.lane.Patience(grace))
 	for _, key := range w.keys {
@@ -123,7 +128,14 @@ func (w *World) primaryOfShardIsAway(minutes int) error {
 	return w.cache.Reboot(fakeserver.RebootNodes(fakeserver.RebootPrimaryNode, theShard), fakeserver.RebootTakes(w.span(minutes)))
 }
 
-func (w *World) isScaled(shards int) error { return w.cache.Scale(fakeserver.ScaleShards(shards)) }
+func (w *World) isScaled(shards int) error {
+	if err := w.cache.Scale(fakeserver.ScaleShards(shards)); err != nil {
+		return err
+	}
+	ports, err := w.cachePorts()
+	w.ports.claim(ports)
+	return err
+}
 
 func (w *World) slotMoves(key string) error {
 	slot, err := w.slotIsMoving(key)

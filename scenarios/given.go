@@ -13,16 +13,17 @@ import (
 )
 
 func (w *World) aCache() error {
-	err := w.ports.onFresh(func() (port int, err error) {
+	err := w.ports.onFresh(func() (ports []int, err error) {
 		if w.entra != nil { // its port was not fresh
 			if err := w.entra.Close(); err != nil {
-				return 0, err
+				return nil, err
 			}
 		}
 		if w.entra, err = fakeentra.Start(fakeentra.WithClock(w.clock), fakeentra.WithMetadataAddr(""), fakeentra.WithProxyAddr("")); err != nil {
-			return 0, fmt.Errorf("start the issuer: %w", err)
+			return nil, fmt.Errorf("start the issuer: %w", err)
 		}
-		return portOf(w.entra.Addr())
+		port, err := portOf(w.entra.Addr())
+		return []int{port}, err
 	})
 	if err != nil {
 		return err
@@ -31,10 +32,10 @@ func (w *World) aCache() error {
 }
 
 func (w *World) startCache() error {
-	return w.ports.onFresh(func() (port int, err error) {
+	return w.ports.onFresh(func() (ports []int, err error) {
 		if w.cache != nil {
 			if err := w.cache.Close(); err != nil {
-				return 0, err
+				return nil, err
 			}
 		}
 		w.cache, err = fakeserver.Start(append([]fakeserver.Option{
@@ -43,10 +44,26 @@ func (w *World) startCache() error {
 			fakeserver.WithIssuerCA(w.entra.CAPEM()),
 		}, w.cacheOptions...)...)
 		if err != nil {
-			return 0, fmt.Errorf("start the cache: %w", err)
+			return nil, fmt.Errorf("start the cache: %w", err)
 		}
-		return w.cache.Port(), nil
+		return w.cachePorts()
 	})
+}
+
+// cachePorts are the ports of the cache and of those of its nodes that have their own.
+func (w *World) cachePorts() ([]int, error) {
+	list := []int{w.cache.Port()}
+	for _, n := range w.cache.Nodes() {
+		if n.Addr == "" {
+			continue
+		}
+		port, err := portOf(n.Addr)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, port)
+	}
+	return list, nil
 }
 
 func (w *World) anUntrustedCertificate() error {

@@ -15,32 +15,35 @@ type ports struct {
 	used map[int]bool
 }
 
-// onFresh calls start, which listens on any free port and says which, until that port was never used before.
-func (p *ports) onFresh(start func() (port int, err error)) error {
+// onFresh calls start, which listens on free ports and says which, until none of them was ever used before.
+func (p *ports) onFresh(start func() (ports []int, err error)) error {
 	const attempts = 50
 	for range attempts {
-		port, err := start()
+		ports, err := start()
 		if err != nil {
 			return err
 		}
-		if p.claim(port) {
+		if p.claim(ports) {
 			return nil
 		}
 	}
 	return errors.New("the system gives out only ports that this run has used before: play fewer scenarios in one run")
 }
 
-func (p *ports) claim(port int) bool {
+func (p *ports) claim(ports []int) (fresh bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.used[port] {
-		return false
-	}
 	if p.used == nil {
 		p.used = map[int]bool{}
 	}
-	p.used[port] = true
-	return true
+	fresh = true
+	for _, port := range ports {
+		fresh = fresh && !p.used[port]
+	}
+	for _, port := range ports {
+		p.used[port] = true
+	}
+	return fresh
 }
 
 func portOf(addr string) (int, error) {

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,7 @@ type World struct {
 
 	cacheOptions []fakeserver.Option // as the Given steps shape it
 	clustered    bool
+	host         string   // how the client is told to reach the cache, where that is not its IP address
 	keys         []string // those that the client wrote to all shards
 
 	// openedIDs are the connections that the last "has opened" step saw.
@@ -179,7 +181,7 @@ func (w *World) ensureOpen() (*protocol.Error, error) {
 
 func (w *World) openRequest() protocol.Request {
 	r := w.request
-	r.Cache = &protocol.Cache{Host: w.cache.Host(), Port: w.cache.Port(), CAPEM: string(w.cache.CAPEM()), Cluster: w.clustered}
+	r.Cache = &protocol.Cache{Host: cmp.Or(w.host, w.cache.Host()), Port: w.cache.Port(), CAPEM: string(w.cache.CAPEM()), Cluster: w.clustered}
 	if r.Credential == nil {
 		authority := w.entra.Authority()
 		if w.foreign != nil {

@@ -85,6 +85,7 @@ func newClient(r request) (*client, error) {
 		return nil, &unsupportedError{"credential", r.Credential.Kind}
 	}
 	if r.Cache.Cluster {
+		options.TLSConfig.ServerName = r.Cache.Host // the nodes are named by IP address, for which the service has no certificate
 		clustered := redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs: []string{options.Addr}, TLSConfig: options.TLSConfig, Protocol: options.Protocol, PoolSize: options.PoolSize,
 			DialTimeout: options.DialTimeout, ReadTimeout: options.ReadTimeout, WriteTimeout: options.WriteTimeout,

@@ -46,6 +46,8 @@ class Session {
       const { RESP, commandOptions, ...defaults } = options;
       this.#client = createCluster({
         rootNodes: [{ socket: { host, port } }],
+        // The nodes are named by IP address, for which the service has no certificate.
+        nodeAddressMap: address => ({ host, port: Number(address.slice(address.lastIndexOf(':') + 1)) }),
         defaults,
         ...(RESP && { RESP }),
         ...(commandOptions && { commandOptions }),

@@ -87,8 +87,12 @@ class Client:
         self.closed = False
         self._emit = emit
         self._subscribers = []
-        # The same arguments, as redis-py's documentation has it for a cluster.
-        self._redis = redis.RedisCluster(**settings) if cache.get("cluster") else redis.Redis(**settings)
+        # The same arguments, as redis-py's documentation has it for a cluster; and since the nodes are named by IP address, for
+        # which the service has no certificate, address_remap, which is for addresses that differ.
+        if cache.get("cluster"):
+            self._redis = redis.RedisCluster(**settings, address_remap=lambda address: (cache["host"], address[1]))
+        else:
+            self._redis = redis.Redis(**settings)
         self._confirm_timeout = self._redis.get_connection_kwargs()["socket_timeout"]
         # redis-py turns the replies of known commands into Python values: SET gives True. These callbacks ask for the replies
         # as they are. redis-py does not tell a simple string from a bulk string in either case. The client of a cluster leaves that
@@ -220,6 +224,9 @@ def describe(error):
 
 
 def kind_of(error, message):
+    if isinstance(error, redis.exceptions.RedisClusterException):  # no node could be asked; what was wrong with the last is its cause
+        cause = error.__cause__
+        return kind_of(cause, str(cause)) if cause is not None else "network"
     if isinstance(error, TOKEN_ERRORS):
         return "token"
     if isinstance(error, AUTH_ERRORS):

@@ -53,8 +53,11 @@ func (c *client) dial(ctx context.Context, addr string, onPush func(protocol.Val
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(c.open.Cache.CAPEM))
-	config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	// The nodes are named by IP address, and the certificate is the cache's: each of them is verified as the host of the cache.
+	config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, ServerName: c.open.Cache.Host}
 	switch c.bug {
+	case VerifiesAddresses:
+		config.ServerName = ""
 	case SkipsTLSVerification:
 		config.InsecureSkipVerify = true
 	case OffersOldTLS:

@@ -58,6 +58,7 @@ const (
 	NeverFollowsMoved       Bug = "never-follows-moved"
 	ForgetsAsking           Bug = "forgets-asking"
 	NeverRereadsSlots       Bug = "never-rereads-slots"
+	VerifiesAddresses       Bug = "verifies-addresses"
 
 	// TwoMinutesBefore is not one of [Mutants], for the scaled lane cannot tell: a token that lives for ten seconds is always two
 	// minutes before its end, and renewed without pause. In the virtual lane it is renewed at the fifty-eighth minute.
@@ -145,6 +146,8 @@ func Mutants() []Mutant {
 			[]string{"cluster.ask"}, "cluster.moved"},
 		{NeverRereadsSlots, "which node serves which slot is asked for once",
 			[]string{"cluster.node-gone"}, "cluster.moved"},
+		{VerifiesAddresses, "the certificate is held against the address that a node was named by",
+			[]string{"cluster.host-certificate"}, "cluster.every-node"},
 		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
 			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 	}

@@ -10,14 +10,18 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.NoSuchElementException;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import redis.clients.jedis.ConnectionPoolConfig;
 import redis.clients.jedis.DefaultJedisClientConfig;
 import redis.clients.jedis.HostAndPort;
+import redis.clients.jedis.JedisClientConfig;
 import redis.clients.jedis.JedisPubSub;
 import redis.clients.jedis.RedisClient;
+import redis.clients.jedis.RedisClusterClient;
 import redis.clients.jedis.RedisProtocol;
+import redis.clients.jedis.UnifiedJedis;
 import redis.clients.jedis.authentication.AuthXEventListener;
 import redis.clients.jedis.authentication.AuthXManager;
 import redis.clients.jedis.commands.ProtocolCommand;
@@ -27,7 +31,7 @@ import redis.clients.jedis.exceptions.JedisException;
 import redis.clients.jedis.util.KeyValue;
 import redis.clients.jedis.util.SafeEncoder;
 
-/** Drives Jedis: a RedisClient with an AuthXManager, as the guide to Azure Managed Redis has it. */
+/** Drives Jedis: a RedisClient, or a RedisClusterClient for a clustered cache, with an AuthXManager, as the guide to Azure Managed Redis has it. */
 public final class JedisDriver implements Library {
     public static void main(String[] args) {
         Driver.run(JedisDriver::new);
@@ -47,7 +51,7 @@ public final class JedisDriver implements Library {
     @Override
     public List<String> capabilities() {
         return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking", "events",
-            "tls:custom-ca");
+            "tls:custom-ca", "cluster");
     }
 
     @Override
@@ -58,9 +62,8 @@ public final class JedisDriver implements Library {
         request.commandTimeoutMillis().ifPresent(config::socketTimeoutMillis);
         var pool = new ConnectionPoolConfig(); // the builder's own default
         request.poolSize().ifPresent(pool::setMaxTotal);
-        var client = RedisClient.builder().hostAndPort(new HostAndPort(request.host(), request.port())).poolConfig(pool);
         if (!request.usesTokens()) {
-            return new JedisClient(client.clientConfig(config.password(request.accessKey()).build()).build(), null, events);
+            return new JedisClient(connect(request, config.password(request.accessKey()).build(), pool), null, request.clustered(), events);
         }
         var manager = new AuthXManager(Entra.config(request));
         manager.setListener(new AuthXEventListener() {
@@ -75,11 +78,18 @@ public final class JedisDriver implements Library {
             }
         });
         try {
-            return new JedisClient(client.clientConfig(config.authXManager(manager).build()).build(), manager, events);
+            return new JedisClient(connect(request, config.authXManager(manager).build(), pool), manager, request.clustered(), events);
         } catch (RuntimeException e) {
             manager.stop();
             throw e;
         }
+    }
+
+    private static UnifiedJedis connect(OpenRequest request, JedisClientConfig config, ConnectionPoolConfig pool) {
+        var address = new HostAndPort(request.host(), request.port());
+        return request.clustered()
+            ? RedisClusterClient.builder().nodes(Set.of(address)).clientConfig(config).poolConfig(pool).build()
+            : RedisClient.builder().hostAndPort(address).clientConfig(config).poolConfig(pool).build();
     }
 
     @Override
@@ -97,12 +107,16 @@ public final class JedisDriver implements Library {
         return error instanceof JedisException && error.getCause() == null ? Kind.CONFIG : null;
     }
 
-    private record JedisClient(RedisClient client, AuthXManager manager, Events events) implements Client {
+    private record JedisClient(UnifiedJedis client, AuthXManager manager, boolean clustered, Events events) implements Client {
         @Override
         public Object command(List<String> args) {
             byte[] name = SafeEncoder.encode(args.get(0));
             byte[][] rest = args.stream().skip(1).map(SafeEncoder::encode).toArray(byte[][]::new);
             ProtocolCommand command = () -> name;
+            if (clustered && rest.length > 0) { // the caller names the key: it decides which node is asked
+                return reply(BlockingCommands.contain(args)
+                    ? client.sendBlockingCommand(rest[0], command, rest) : client.sendCommand(rest[0], command, rest));
+            }
             return reply(BlockingCommands.contain(args) ? client.sendBlockingCommand(command, rest) : client.sendCommand(command, rest));
         }
 

@@ -25,6 +25,11 @@ public final class OpenRequest {
         return request.path("cache").path("port").asInt();
     }
 
+    /** Whether the cache is clustered: then the address leads to one of its nodes. */
+    public boolean clustered() {
+        return request.path("cache").path("cluster").asBoolean();
+    }
+
     public Trust cacheTrust() throws Exception {
         return new Trust(request.path("cache").path("ca_pem").asText());
     }

@@ -23,6 +23,8 @@ import org.redisson.client.codec.StringCodec;
 import org.redisson.client.protocol.RedisCommand;
 import org.redisson.client.protocol.decoder.ObjectListReplayDecoder;
 import org.redisson.command.CommandAsyncExecutor;
+import org.redisson.config.BaseConfig;
+import org.redisson.config.ClusterServersConfig;
 import org.redisson.config.Config;
 import org.redisson.config.EntraIdCredentialsResolver;
 import org.redisson.config.Protocol;
@@ -52,7 +54,7 @@ public final class RedissonDriver implements Library {
     @Override
     public List<String> capabilities() {
         return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking",
-            "tls:custom-ca");
+            "tls:custom-ca", "cluster");
     }
 
     /**
@@ -69,15 +71,16 @@ public final class RedissonDriver implements Library {
         Config config = new Config();
         config.setSslTrustManagerFactory(request.cacheTrust().managers());
         request.resp().ifPresent(resp -> config.setProtocol(resp == 2 ? Protocol.RESP2 : Protocol.RESP3));
-        var server = config.useSingleServer().setAddress("rediss://" + request.host() + ":" + request.port());
-        request.connectTimeoutMillis().ifPresent(server::setConnectTimeout);
-        request.commandTimeoutMillis().ifPresent(server::setTimeout);
-        // Redisson refuses a pool that is smaller than the number of connections that it keeps when idle. They are as large a part of
-        // this pool, rounded up, as they are of the default one: 24 of 64.
-        request.poolSize().ifPresent(size -> server
-            .setConnectionMinimumIdleSize(1 + (size * server.getConnectionMinimumIdleSize() - 1) / server.getConnectionPoolSize())
-            .setConnectionPoolSize(size));
-        stretch(config, server, request.clockRate());
+        String address = "rediss://" + request.host() + ":" + request.port();
+        if (request.clustered()) {
+            var servers = config.useClusterServers().addNodeAddress(address);
+            clustered(servers, request);
+            stretch(config, servers, request.clockRate());
+        } else {
+            var server = config.useSingleServer().setAddress(address);
+            single(server, request);
+            stretch(config, server, request.clockRate());
+        }
         TokenManager tokens = null;
         if (request.usesTokens()) {
             var authx = Entra.config(request);
@@ -97,7 +100,7 @@ public final class RedissonDriver implements Library {
     }
 
     /** Where this process's clock is faster the network is not: what bounds an exchange on it by default is multiplied. */
-    private static void stretch(Config config, SingleServerConfig server, int rate) {
+    private static void stretch(Config config, BaseConfig<?> server, int rate) {
         if (rate == 1) {
             return;
         }
@@ -113,6 +116,31 @@ public final class RedissonDriver implements Library {
                 }
             }
         });
+    }
+
+    // Redisson refuses a pool that is smaller than the number of connections that it keeps when idle. They are as large a part of the
+    // pool, rounded up, as they are of the default one: 24 of 64.
+    private static void single(SingleServerConfig server, OpenRequest request) {
+        request.connectTimeoutMillis().ifPresent(server::setConnectTimeout);
+        request.commandTimeoutMillis().ifPresent(server::setTimeout);
+        request.poolSize().ifPresent(size -> server
+            .setConnectionMinimumIdleSize(part(size, server.getConnectionMinimumIdleSize(), server.getConnectionPoolSize()))
+            .setConnectionPoolSize(size));
+    }
+
+    /** The pools of a cluster are those of each node, the replicas' apart. */
+    private static void clustered(ClusterServersConfig servers, OpenRequest request) {
+        request.connectTimeoutMillis().ifPresent(servers::setConnectTimeout);
+        request.commandTimeoutMillis().ifPresent(servers::setTimeout);
+        request.poolSize().ifPresent(size -> servers
+            .setMasterConnectionMinimumIdleSize(part(size, servers.getMasterConnectionMinimumIdleSize(), servers.getMasterConnectionPoolSize()))
+            .setMasterConnectionPoolSize(size)
+            .setSlaveConnectionMinimumIdleSize(part(size, servers.getSlaveConnectionMinimumIdleSize(), servers.getSlaveConnectionPoolSize()))
+            .setSlaveConnectionPoolSize(size));
+    }
+
+    private static int part(int size, int idle, int all) {
+        return 1 + (size * idle - 1) / all;
     }
 
     @Override
