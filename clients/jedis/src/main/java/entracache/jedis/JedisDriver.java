@@ -57,6 +57,9 @@ public final class JedisDriver implements Library {
     @Override
     public Client open(OpenRequest request, Events events) throws Exception {
         var config = DefaultJedisClientConfig.builder().ssl(true).sslSocketFactory(request.cacheTrust().sockets());
+        if (request.clustered()) { // the nodes are named by IP address, for which the service has no certificate
+            config.hostAndPortMapper(node -> new HostAndPort(request.host(), node.getPort()));
+        }
         request.resp().ifPresent(resp -> config.protocol(resp == 2 ? RedisProtocol.RESP2 : RedisProtocol.RESP3));
         request.connectTimeoutMillis().ifPresent(config::connectionTimeoutMillis);
         request.commandTimeoutMillis().ifPresent(config::socketTimeoutMillis);

@@ -7,6 +7,7 @@ import entracache.driver.Kind;
 import entracache.driver.Library;
 import entracache.driver.OpenRequest;
 import io.lettuce.authx.TokenBasedRedisCredentialsProvider;
+import io.lettuce.core.AbstractRedisClient;
 import io.lettuce.core.ClientOptions;
 import io.lettuce.core.RedisClient;
 import io.lettuce.core.RedisCommandExecutionException;
@@ -16,14 +17,21 @@ import io.lettuce.core.RedisException;
 import io.lettuce.core.RedisURI;
 import io.lettuce.core.SocketOptions;
 import io.lettuce.core.SslOptions;
+import io.lettuce.core.api.StatefulConnection;
 import io.lettuce.core.api.StatefulRedisConnection;
+import io.lettuce.core.cluster.ClusterClientOptions;
+import io.lettuce.core.cluster.RedisClusterClient;
+import io.lettuce.core.cluster.api.StatefulRedisClusterConnection;
 import io.lettuce.core.codec.ByteArrayCodec;
 import io.lettuce.core.event.connection.ReauthenticationFailedEvent;
+import io.lettuce.core.internal.HostAndPort;
 import io.lettuce.core.protocol.CommandArgs;
 import io.lettuce.core.protocol.ProtocolKeyword;
 import io.lettuce.core.protocol.ProtocolVersion;
 import io.lettuce.core.pubsub.RedisPubSubAdapter;
 import io.lettuce.core.pubsub.StatefulRedisPubSubConnection;
+import io.lettuce.core.resource.DefaultClientResources;
+import io.lettuce.core.resource.MappingSocketAddressResolver;
 import io.lettuce.core.support.ConnectionPoolSupport;
 import io.netty.channel.ConnectTimeoutException;
 import java.nio.charset.StandardCharsets;
@@ -33,7 +41,7 @@ import java.util.NoSuchElementException;
 import org.apache.commons.pool2.impl.GenericObjectPool;
 import org.apache.commons.pool2.impl.GenericObjectPoolConfig;
 
-/** Drives Lettuce: a RedisClient with a TokenBasedRedisCredentialsProvider, as the user guide has it. */
+/** Drives Lettuce: a RedisClient, or a RedisClusterClient for a clustered cache, with a TokenBasedRedisCredentialsProvider, as the user guide has it. */
 public final class LettuceDriver implements Library {
     public static void main(String[] args) {
         Driver.run(LettuceDriver::new);
@@ -53,7 +61,7 @@ public final class LettuceDriver implements Library {
     @Override
     public List<String> capabilities() {
         return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking", "events",
-            "tls:custom-ca");
+            "tls:custom-ca", "cluster");
     }
 
     @Override
@@ -62,7 +70,8 @@ public final class LettuceDriver implements Library {
         request.commandTimeoutMillis().ifPresent(millis -> uri.withTimeout(Duration.ofMillis(millis)));
         var ssl = SslOptions.builder().jdkSslProvider().trustManager(request.cacheTrust().managers());
         ssl.handshakeTimeout(ssl.build().getHandshakeTimeout().multipliedBy(request.clockRate()));
-        var options = ClientOptions.builder().sslOptions(ssl.build());
+        ClientOptions.Builder options = request.clustered() ? ClusterClientOptions.builder() : ClientOptions.builder();
+        options.sslOptions(ssl.build());
         request.resp().ifPresent(resp -> options.protocolVersion(resp == 2 ? ProtocolVersion.RESP2 : ProtocolVersion.RESP3));
         request.connectTimeoutMillis().ifPresent(millis ->
             options.socketOptions(SocketOptions.builder().connectTimeout(Duration.ofMillis(millis)).build()));
@@ -74,18 +83,37 @@ public final class LettuceDriver implements Library {
         } else {
             uri.withPassword(request.accessKey().toCharArray());
         }
-        RedisClient client = RedisClient.create(uri.build());
-        client.setOptions(options.build());
+        AbstractRedisClient client;
+        if (request.clustered()) {
+            // As Azure's best practices for Lettuce have it: the nodes are named by IP address, for which there is no certificate.
+            var resources = DefaultClientResources.builder().socketAddressResolver(MappingSocketAddressResolver.create(
+                (HostAndPort node) -> HostAndPort.of(request.host(), node.getPort()))).build();
+            var clustered = RedisClusterClient.create(resources, uri.build());
+            clustered.setOptions((ClusterClientOptions) options.build());
+            client = clustered;
+        } else {
+            var single = RedisClient.create(uri.build());
+            single.setOptions(options.build());
+            client = single;
+        }
         client.getResources().eventBus().get().ofType(ReauthenticationFailedEvent.class)
             .subscribe(event -> events.token("reauth-failed", event.getCause()));
         try {
             return new LettuceClient(client, provider, request, events);
         } catch (Exception e) {
-            client.shutdown();
+            shutDown(client);
             if (provider != null) {
                 provider.close();
             }
             throw e;
+        }
+    }
+
+    /** Closes every connection that the client made. */
+    private static void shutDown(AbstractRedisClient client) {
+        client.shutdown();
+        if (client instanceof RedisClusterClient) { // its resources were made for it
+            client.getResources().shutdown();
         }
     }
 
@@ -106,24 +134,30 @@ public final class LettuceDriver implements Library {
 
     /** All commands share one connection, except those that block: they get one from a pool. */
     private static final class LettuceClient implements Client {
-        private final RedisClient client;
+        private final AbstractRedisClient client;
         private final TokenBasedRedisCredentialsProvider provider;
         private final Events events;
-        private final StatefulRedisConnection<byte[], byte[]> shared;
-        private final GenericObjectPool<StatefulRedisConnection<byte[], byte[]>> pool;
+        private final StatefulConnection<byte[], byte[]> shared;
+        private final GenericObjectPool<StatefulConnection<byte[], byte[]>> pool;
 
-        LettuceClient(RedisClient client, TokenBasedRedisCredentialsProvider provider, OpenRequest request, Events events) {
+        LettuceClient(AbstractRedisClient client, TokenBasedRedisCredentialsProvider provider, OpenRequest request, Events events) {
             this.client = client;
             this.provider = provider;
             this.events = events;
-            shared = client.connect(ByteArrayCodec.INSTANCE);
-            var config = new GenericObjectPoolConfig<StatefulRedisConnection<byte[], byte[]>>();
+            shared = connect();
+            var config = new GenericObjectPoolConfig<StatefulConnection<byte[], byte[]>>();
             request.poolSize().ifPresent(config::setMaxTotal);
             pool = ConnectionPoolSupport.createGenericObjectPool(this::connectForBlocking, config);
         }
 
-        private StatefulRedisConnection<byte[], byte[]> connectForBlocking() {
-            StatefulRedisConnection<byte[], byte[]> connection = client.connect(ByteArrayCodec.INSTANCE);
+        /** To the nodes, if the cache is clustered: such a connection stands for one to each of them. */
+        private StatefulConnection<byte[], byte[]> connect() {
+            return client instanceof RedisClusterClient clustered
+                ? clustered.connect(ByteArrayCodec.INSTANCE) : ((RedisClient) client).connect(ByteArrayCodec.INSTANCE);
+        }
+
+        private StatefulConnection<byte[], byte[]> connectForBlocking() {
+            StatefulConnection<byte[], byte[]> connection = connect();
             connection.setTimeout(Duration.ZERO); // for ever: how long such a command waits is its own argument
             return connection;
         }
@@ -133,20 +167,32 @@ public final class LettuceDriver implements Library {
             if (!BlockingCommands.contain(args)) {
                 return dispatch(shared, args);
             }
-            try (StatefulRedisConnection<byte[], byte[]> connection = pool.borrowObject()) {
+            try (StatefulConnection<byte[], byte[]> connection = pool.borrowObject()) {
                 return dispatch(connection, args);
             }
         }
 
-        private static Object dispatch(StatefulRedisConnection<byte[], byte[]> connection, List<String> args) {
+        private static Object dispatch(StatefulConnection<byte[], byte[]> connection, List<String> args) {
             var rest = new CommandArgs<>(ByteArrayCodec.INSTANCE);
+            if (connection instanceof StatefulRedisClusterConnection<byte[], byte[]> clustered) {
+                for (String arg : args.subList(1, args.size())) {
+                    if (arg == args.get(1)) { // the caller names the key: it decides which node is asked
+                        rest.addKey(arg.getBytes(StandardCharsets.UTF_8));
+                    } else {
+                        rest.add(arg);
+                    }
+                }
+                return clustered.sync().dispatch(new Keyword(args.get(0)), new ReplyOutput(), rest);
+            }
             args.stream().skip(1).forEach(rest::add);
-            return connection.sync().dispatch(new Keyword(args.get(0)), new ReplyOutput(), rest);
+            var single = (StatefulRedisConnection<byte[], byte[]>) connection;
+            return single.sync().dispatch(new Keyword(args.get(0)), new ReplyOutput(), rest);
         }
 
         @Override
         public void subscribe(List<String> channels) {
-            StatefulRedisPubSubConnection<String, String> connection = client.connectPubSub();
+            StatefulRedisPubSubConnection<String, String> connection = client instanceof RedisClusterClient clustered
+                ? clustered.connectPubSub() : ((RedisClient) client).connectPubSub();
             connection.addListener(new RedisPubSubAdapter<>() {
                 @Override
                 public void message(String channel, String message) {
@@ -159,7 +205,7 @@ public final class LettuceDriver implements Library {
         @Override
         public void close() {
             pool.close();
-            client.shutdown(); // closes every connection that it made
+            shutDown(client);
             if (provider != null) {
                 provider.close();
             }

@@ -29,6 +29,7 @@ import org.redisson.config.Config;
 import org.redisson.config.EntraIdCredentialsResolver;
 import org.redisson.config.Protocol;
 import org.redisson.config.SingleServerConfig;
+import org.redisson.misc.RedisURI;
 import redis.clients.authentication.core.TokenManager;
 
 /** Drives Redisson: a RedissonClient with an EntraIdCredentialsResolver, the implementation that its configuration guide names. */
@@ -130,6 +131,8 @@ public final class RedissonDriver implements Library {
 
     /** The pools of a cluster are those of each node, the replicas' apart. */
     private static void clustered(ClusterServersConfig servers, OpenRequest request) {
+        // The nodes are named by IP address, for which the service has no certificate.
+        servers.setNatMapper(node -> new RedisURI(node.getScheme(), request.host(), node.getPort()));
         request.connectTimeoutMillis().ifPresent(servers::setConnectTimeout);
         request.commandTimeoutMillis().ifPresent(servers::setTimeout);
         request.poolSize().ifPresent(size -> servers
