@@ -83,10 +83,11 @@ func (s *Server) Scale(opts ...ScaleOption) error {
 	}
 	var removed []*node
 	s.rearrange(func(t *topology) { removed = s.resize(t, o, added) })
+	s.cutNodes(removed, ReasonScaled) // first, since redcon closes what is left when its port is closed
 	for _, n := range removed {
 		s.closeNode(n)
 	}
-	s.cutNodes(removed, ReasonScaled)
+	s.cutNodes(removed, ReasonScaled) // who came meanwhile
 	s.record(Event{Kind: EventScaled, Detail: fmt.Sprintf("the cache has %d shards with %d replicas each", o.shards, o.replicas)})
 	s.announce(scaleComplete, s.topo.Load().primary[0], time.Time{})
 	return nil
