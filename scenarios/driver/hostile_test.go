@@ -170,7 +170,7 @@ func TestStartSaysWhyADriverDoesNotSayHello(t *testing.T) {
 	requireFault(t, err, "driver dies-first:", "status 7", "ImportError: no module named redis")
 
 	_, err = Start(bound(t, 20*time.Second), helperTarget(t, "silent"), Options{HelloTimeout: 100 * time.Millisecond})
-	requireFault(t, err, "did not answer hello", "within 1")
+	requireFault(t, err, "did not answer hello", "within ")
 
 	target, err := Exec("./no-such-driver --flag")
 	require.NoError(t, err)
