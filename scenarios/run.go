@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,11 @@ type Run struct {
 	Artefact func(subject, scenario string) string
 	// Progress is called with each result as it comes, from one goroutine at a time. May be nil.
 	Progress func(done, total int, r report.Result)
+	// Plays is how often a scenario is played at most until its verdict counts: one that nobody expects is played again, and the verdict
+	// counts that more than half of the plays can give. 0 and 1 mean that the first play counts.
+	Plays int
+	// Replaying is called when so many scenarios are about to be played again because of their verdict. May be nil.
+	Replaying func(n int)
 	// KeepTimelines keeps the timeline of scenarios that passed, too.
 	KeepTimelines bool
 	// Patience is when a call to a driver counts as hanging, on the wall clock. 0 means [DefaultPatience].
@@ -59,18 +65,23 @@ const startGap = 200 * time.Millisecond
 // maxProcesses is how many processes of one driver a run uses before it lets what they took down stand.
 const maxProcesses = 3
 
+// calm divides how many scenarios play at once when verdicts are played again: a machine that is too busy is one cause of wrong ones.
+const calm = 4
+
 // job is one scenario to be played against one subject.
 type job struct {
 	subject  *Subject
 	scenario *Scenario
-	client   string // the client's name in the driver's process
+	client   string          // the client's name in the driver's process
+	plays    []report.Result // those before, whose verdict was not believed
 }
 
 // Play plays every scenario against every subject and hands each result to the report as it comes. It returns once all have ended,
 // or the context has: what had not begun by then is reported as not run.
 //
 // A library may take its whole process down, and with it scenarios that have nothing to do with it: these are played again in a fresh
-// process. The returned lines tell of each process that ended, for the report.
+// process. The returned lines tell of each process that ended, for the report. What was not expected is played again at the end, fewer
+// at once, as often as Plays says.
 func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Subject, out *report.Writer) (crashes []string) {
 	var jobs []job
 	// The longest first, so that the last to end is not one that began last; the subjects in turn.
@@ -78,7 +89,7 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 	slices.SortStableFunc(ordered, func(a, b *Scenario) int { return int(b.limit(run.Lane) - a.limit(run.Lane)) })
 	for _, s := range ordered {
 		for _, subject := range subjects {
-			jobs = append(jobs, job{subject, s, fmt.Sprintf("c-%d", len(jobs)+1)})
+			jobs = append(jobs, job{subject: subject, scenario: s, client: fmt.Sprintf("c-%d", len(jobs)+1)})
 		}
 	}
 	run.warmUp(ctx, subjects)
@@ -93,9 +104,12 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 			run.Progress(done, total, r)
 		}
 	}
-	for process := 1; len(jobs) > 0; process++ {
-		lost := run.round(ctx, jobs, len(scenarios) == 1, process < maxProcesses, finish)
-		jobs = nil
+	parallel := cmp.Or(max(run.Parallel, 0), DefaultParallel)
+	processes := 1
+	var doubtful []job
+	for len(jobs) > 0 {
+		lost, unsettled := run.round(ctx, jobs, len(scenarios) == 1, parallel, processes < maxProcesses, finish)
+		doubtful = append(doubtful, unsettled...)
 		for _, subject := range subjects {
 			err := subject.Driver.Err()
 			if err == nil || !slices.ContainsFunc(lost, func(j job) bool { return j.subject == subject }) {
@@ -106,7 +120,19 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 				subject.Driver = d
 			} // otherwise the old one goes on to say why it cannot be used
 		}
-		jobs = lost
+		if len(lost) > 0 {
+			processes++
+			jobs = lost
+			continue
+		}
+		jobs, doubtful = doubtful, nil
+		parallel = max(1, cmp.Or(max(run.Parallel, 0), DefaultParallel)/calm)
+		for i := range jobs {
+			jobs[i].client += "-again"
+		}
+		if len(jobs) > 0 && run.Replaying != nil {
+			run.Replaying(len(jobs))
+		}
 	}
 	return crashes
 }
@@ -114,9 +140,9 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 // slowLaneParallel is how many times as many scenarios play at once in a slower lane than in the run's own: they wait most of the time.
 const slowLaneParallel = 4
 
-// round plays the jobs side by side. With again set it does not finish, but returns, those that were lost with their driver's process.
-func (run *Run) round(ctx context.Context, jobs []job, alone, again bool, finish func(report.Result)) (lost []job) {
-	parallel := cmp.Or(max(run.Parallel, 0), DefaultParallel)
+// round plays the jobs side by side. With again set it does not finish, but returns, those that were lost with their driver's process. It
+// returns as well those whose verdict takes another play.
+func (run *Run) round(ctx context.Context, jobs []job, alone bool, parallel int, again bool, finish func(report.Result)) (lost, unsettled []job) {
 	var mu sync.Mutex
 	play := func(j job) {
 		r := run.one(ctx, j.scenario, j.subject, j.client, alone || parallel == 1)
@@ -126,7 +152,14 @@ func (run *Run) round(ctx context.Context, jobs []job, alone, again bool, finish
 			lost = append(lost, j)
 			return
 		}
-		finish(r)
+		j.plays = append(j.plays, r)
+		if r, settled := run.settle(j); settled || ctx.Err() != nil || j.subject.Driver.Err() != nil {
+			finish(r)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		unsettled = append(unsettled, j)
 	}
 	var own, slower []job
 	for _, j := range jobs {
@@ -142,13 +175,46 @@ func (run *Run) round(ctx context.Context, jobs []job, alone, again bool, finish
 	}
 	if parallel == 1 { // then it is one, whatever the lane
 		sideBySide(append(own, slower...), 1, ownGap, play)
-		return lost
+		return lost, unsettled
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { sideBySide(own, parallel, ownGap, play) })
 	wg.Go(func() { sideBySide(slower, slowLaneParallel*parallel, startGap, play) })
 	wg.Wait()
-	return lost
+	return lost, unsettled
+}
+
+// settle gives the verdict of the plays so far, and whether it counts: whether it was expected, or no further play could outvote it.
+func (run *Run) settle(j job) (report.Result, bool) {
+	last := j.plays[len(j.plays)-1]
+	if len(j.plays) == 1 && !surprising(last, j.scenario) {
+		return last, true
+	}
+	agreed := map[report.Verdict]int{}
+	for _, r := range j.plays {
+		agreed[r.Status.Verdict()]++
+	}
+	for _, r := range slices.Backward(j.plays) {
+		if n := agreed[r.Status.Verdict()]; 2*n > run.Plays || len(j.plays) >= run.Plays && n == slices.Max(slices.Collect(maps.Values(agreed))) {
+			if len(j.plays) > 1 {
+				r.Plays, r.Agreed = len(j.plays), n
+			}
+			return r, true
+		}
+	}
+	return last, false
+}
+
+// surprising tells whether nobody expects the result: it is neither as asked nor on a list.
+func surprising(r report.Result, s *Scenario) bool {
+	switch r.Status {
+	case report.Fail, report.XPass, report.Error, report.HarnessError, report.Timeout:
+		return true
+	case report.Warn:
+		return s.Level != report.Info // that is a measurement
+	default:
+		return false
+	}
 }
 
 // sideBySide plays the jobs, so many at once, and keeps their starts apart by the gap.

@@ -128,6 +128,50 @@ func TestFailureTellsWhatWasSeen(t *testing.T) {
 	assert.Empty(t, p.status(t, "refused.client-id").Timeline, "a pass has no timeline unless asked for")
 }
 
+// failing serves the reference client, whose answers to PING are errors from the first to the last of a count that includes the warm-up.
+func failing(first, last int) serveFunc {
+	n := 0
+	return rewriting(func(r *protocol.Reply) {
+		if r.Value == nil || r.Value.Plain() != "PONG" {
+			return
+		}
+		if n++; n >= first && n <= last {
+			*r = protocol.Reply{ID: r.ID, Error: &protocol.Error{Kind: protocol.KindRedis, Message: "WRONGPASS"}}
+		}
+	})
+}
+
+// TestUnexpectedIsPlayedAgain: what most plays say counts, and a second play is enough where it says the same.
+func TestUnexpectedIsPlayedAgain(t *testing.T) {
+	t.Parallel()
+	three := func(r *scenarios.Run) { r.Plays = 3 }
+	for name, c := range map[string]struct {
+		last          int
+		known         string
+		status        report.Status
+		plays, agreed int
+		exit          int
+	}{
+		"once":              {last: 2, status: report.Pass, plays: 3, agreed: 2},
+		"twice":             {last: 3, status: report.Fail, plays: 2, agreed: 2, exit: 1},
+		"never, as listed":  {last: 1, known: "signin.object-id  # x", status: report.XPass, plays: 2, agreed: 2, exit: 1},
+		"always, as listed": {last: 9, known: "signin.object-id  # x", status: report.XFail},
+		"never":             {last: 1, status: report.Pass},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := play(t, failing(2, c.last), c.known, three, "signin.object-id")
+			x := p.status(t, "signin.object-id")
+			assert.Equal(t, c.status, x.Status)
+			assert.Equal(t, []int{c.plays, c.agreed}, []int{x.Plays, x.Agreed})
+			assert.Equal(t, c.exit, p.report.End.Exit)
+			var matrix strings.Builder
+			require.NoError(t, p.report.WriteMatrix(&matrix))
+			assert.Equal(t, c.plays != c.agreed, strings.Contains(matrix.String(), "driver: signin.object-id: pass in 2 of 3 plays"), matrix.String())
+		})
+	}
+}
+
 func TestShouldIsAWarning(t *testing.T) {
 	t.Parallel()
 	p := play(t, mutant.Serve(mutant.RepeatsRefusedAuth), "", nil, "refused.once-per-connection")

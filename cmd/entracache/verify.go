@@ -32,6 +32,7 @@ type verifyCmd struct {
 	Speed    float64  `help:"How many times faster than real life the lane runs. Default ${default_speed} in the scaled lane, ${default_virtual_speed} in the virtual one." placeholder:"N"`
 	Faketime string   `help:"libfaketime.so.1, for the virtual lane. Default: where distributions install it." placeholder:"FILE"`
 	Parallel int      `help:"How many scenarios play at once. Default ${default_parallel}." placeholder:"N"`
+	Plays    int      `help:"How often a scenario is played at most until its verdict counts. What is neither as asked nor on the client's lists is played again, fewer at once, and what most plays say counts. 1: the first play counts." default:"3" placeholder:"N"`
 	Shard    string   `help:"Play only the I-th of N parts of the scenarios." placeholder:"I/N"`
 	Out      string   `help:"Folder for report.jsonl, junit.xml and the timelines of what did not pass." default:"entracache-report" placeholder:"DIR"`
 	List     bool     `help:"List the scenarios and exit."`
@@ -153,7 +154,8 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane
 		}
 	}
 	run := &scenarios.Run{
-		Lane: lane, Parallel: c.Parallel, KeepTimelines: c.Trace,
+		Lane: lane, Parallel: c.Parallel, KeepTimelines: c.Trace, Plays: c.Plays,
+		Replaying: func(n int) { say("nobody expected %d of the verdicts: playing them again", n) },
 		Again: func(subject, scenario string) string {
 			return fmt.Sprintf("go run ./cmd/entracache verify %s --scenario %s --trace%s", c.argumentOf(subject), scenario, c.laneFlags())
 		},

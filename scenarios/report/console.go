@@ -177,6 +177,13 @@ func (m *matrix) notes(b *strings.Builder) {
 			fmt.Fprintf(b, "  %s\n    %s\n", key, strings.Join(reasons[key], ", "))
 		}
 	}
+	unsteady := slices.DeleteFunc(slices.Clone(m.report.Results), func(x Result) bool { return x.Plays == x.Agreed })
+	if len(unsteady) > 0 {
+		b.WriteString("\nPlayed again, since nobody expected what was seen, and not the same each time; what most plays said counts\n")
+	}
+	for _, x := range unsteady {
+		fmt.Fprintf(b, "  %s: %s: %s in %d of %d plays\n", x.Driver, x.Scenario, words[x.Status], x.Agreed, x.Plays)
+	}
 	for _, c := range m.report.End.Crashes {
 		fmt.Fprintf(b, "\n%s\n", c)
 	}
@@ -258,6 +265,9 @@ func writeFailure(w io.Writer, x Result, s Scenario, version string, most int) e
 	line("expected", x.Expected)
 	line("actual", x.Actual)
 	line("reason", x.Reason)
+	if x.Plays > 1 {
+		line("plays", fmt.Sprintf("%d of %d ended so", x.Agreed, x.Plays))
+	}
 	lines := timelineLines(x.Timeline)
 	if left := len(lines) - most; left > 0 {
 		lines = slices.Concat(lines[:most/2], []string{fmt.Sprintf("… %d more lines …", left)}, lines[len(lines)-most/2:])

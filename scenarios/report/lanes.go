@@ -7,18 +7,6 @@ import (
 	"text/tabwriter"
 )
 
-// verdict is what a status says of the library, whether it was expected or not: met, missed, or nothing.
-func (s Status) verdict() string {
-	switch s {
-	case Pass, XPass, FlakyPass:
-		return "met"
-	case Fail, Warn, XFail, FlakyFail:
-		return "missed"
-	default:
-		return ""
-	}
-}
-
 // WriteDisagreements compares the verdicts of two runs of the same scenarios, in different lanes as a rule, and writes those that differ
 // with what was seen in each. It returns how many differ. What only one of the two judged is counted, and is no disagreement. The error
 // says that the reports cannot be compared.
@@ -41,9 +29,9 @@ func WriteDisagreements(w io.Writer, a, b *Report) (int, error) {
 		for _, s := range a.Scenarios {
 			x, inA := a.Result(d.Name, s.ID)
 			y, inB := b.Result(d.Name, s.ID)
-			switch one, two := x.Status.verdict(), y.Status.verdict(); {
-			case !inA && !inB || one == "" && two == "":
-			case one == "" || two == "":
+			switch one, two := x.Status.Verdict(), y.Status.Verdict(); {
+			case !inA && !inB || one == None && two == None:
+			case one == None || two == None:
 				alone++
 			case one == two:
 				compared++

@@ -47,6 +47,28 @@ func (s Status) Broken() bool {
 	return s == Error || s == HarnessError || s == Timeout || s == NotRun
 }
 
+// Verdict is what a status says of the library, whether it was expected or not.
+type Verdict string
+
+// The verdicts.
+const (
+	Met    Verdict = "met"
+	Missed Verdict = "missed"
+	None   Verdict = "" // the library was not judged
+)
+
+// Verdict of the status.
+func (s Status) Verdict() Verdict {
+	switch s {
+	case Pass, XPass, FlakyPass:
+		return Met
+	case Fail, Warn, XFail, FlakyFail:
+		return Missed
+	default:
+		return None
+	}
+}
+
 // Run is the first line of a report.
 type Run struct {
 	Version     string    `json:"version"`
@@ -108,6 +130,10 @@ type Result struct {
 	Timeline []Entry `json:"timeline,omitempty"`
 	Artefact string  `json:"artefact,omitempty"`
 	Again    string  `json:"again,omitempty"`
+	// Plays is how often the scenario was played because nobody expected its verdict, and Agreed how many of the plays came to this
+	// one. Both are 0 where the first play was believed.
+	Plays  int `json:"plays,omitempty"`
+	Agreed int `json:"agreed,omitempty"`
 }
 
 // End is the last line of a report.
