@@ -20,6 +20,8 @@ type Subject struct {
 	// Name is the column in the matrix.
 	Name   string
 	Driver *driver.Driver
+	// Lane is the one that it is played in.
+	Lane Lane
 	// Known are the scenarios that the library is known to fail, Flaky those that it fails now and then.
 	Known, Flaky driver.KnownFailures
 	// Fresh starts another process of the same driver, for scenarios that want one for themselves.
@@ -28,7 +30,6 @@ type Subject struct {
 
 // Run plays scenarios against subjects.
 type Run struct {
-	Lane Lane
 	// Parallel is how many scenarios play at once, over all subjects. 0 means [DefaultParallel].
 	Parallel int
 	// Again gives the command that plays one scenario for one subject again. May be nil.
@@ -77,24 +78,15 @@ type job struct {
 }
 
 // Play plays every scenario against every subject and hands each result to the report as it comes. It returns once all have ended,
-// or the context has: what had not begun by then is reported as not run.
+// or the context has: what had not begun by then is reported as not run. One lane is played after the other, so that the load of one is
+// not taken for slowness in another.
 //
 // A library may take its whole process down, and with it scenarios that have nothing to do with it: these are played again in a fresh
 // process. The returned lines tell of each process that ended, for the report. What was not expected is played again at the end, fewer
 // at once, as often as Plays says.
 func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Subject, out *report.Writer) (crashes []string) {
-	var jobs []job
-	// The longest first, so that the last to end is not one that began last; the subjects in turn.
-	ordered := slices.Clone(scenarios)
-	slices.SortStableFunc(ordered, func(a, b *Scenario) int { return int(b.limit(run.Lane) - a.limit(run.Lane)) })
-	for _, s := range ordered {
-		for _, subject := range subjects {
-			jobs = append(jobs, job{subject: subject, scenario: s, client: fmt.Sprintf("c-%d", len(jobs)+1)})
-		}
-	}
-	run.warmUp(ctx, subjects)
 	var mu sync.Mutex
-	done, total := 0, len(jobs)
+	done, total := 0, len(scenarios)*len(subjects)
 	finish := func(r report.Result) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -104,11 +96,35 @@ func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Sub
 			run.Progress(done, total, r)
 		}
 	}
+	var played []Lane
+	for _, subject := range subjects {
+		if slices.Contains(played, subject.Lane) {
+			continue
+		}
+		played = append(played, subject.Lane)
+		in := slices.DeleteFunc(slices.Clone(subjects), func(s *Subject) bool { return s.Lane != subject.Lane })
+		crashes = append(crashes, run.playLane(ctx, subject.Lane, scenarios, in, finish)...)
+	}
+	return crashes
+}
+
+// playLane plays the scenarios against the subjects of one lane.
+func (run *Run) playLane(ctx context.Context, lane Lane, scenarios []*Scenario, subjects []*Subject, finish func(report.Result)) (crashes []string) {
+	var jobs []job
+	// The longest first, so that the last to end is not one that began last; the subjects in turn.
+	ordered := slices.Clone(scenarios)
+	slices.SortStableFunc(ordered, func(a, b *Scenario) int { return int(b.limit(lane) - a.limit(lane)) })
+	for _, s := range ordered {
+		for _, subject := range subjects {
+			jobs = append(jobs, job{subject: subject, scenario: s, client: fmt.Sprintf("c-%d", len(jobs)+1)})
+		}
+	}
+	run.warmUp(ctx, subjects)
 	parallel := cmp.Or(max(run.Parallel, 0), DefaultParallel)
 	processes := 1
 	var doubtful []job
 	for len(jobs) > 0 {
-		lost, unsettled := run.round(ctx, jobs, len(scenarios) == 1, parallel, processes < maxProcesses, finish)
+		lost, unsettled := run.round(ctx, lane, jobs, len(scenarios) == 1, parallel, processes < maxProcesses, finish)
 		doubtful = append(doubtful, unsettled...)
 		for _, subject := range subjects {
 			err := subject.Driver.Err()
@@ -142,7 +158,7 @@ const slowLaneParallel = 4
 
 // round plays the jobs side by side. With again set it does not finish, but returns, those that were lost with their driver's process. It
 // returns as well those whose verdict takes another play.
-func (run *Run) round(ctx context.Context, jobs []job, alone bool, parallel int, again bool, finish func(report.Result)) (lost, unsettled []job) {
+func (run *Run) round(ctx context.Context, lane Lane, jobs []job, alone bool, parallel int, again bool, finish func(report.Result)) (lost, unsettled []job) {
 	var mu sync.Mutex
 	play := func(j job) {
 		r := run.one(ctx, j.scenario, j.subject, j.client, alone || parallel == 1)
@@ -163,14 +179,14 @@ func (run *Run) round(ctx context.Context, jobs []job, alone bool, parallel int,
 	}
 	var own, slower []job
 	for _, j := range jobs {
-		if run.Lane.For(j.subject.Driver.Hello().Limits) == run.Lane {
+		if lane.For(j.subject.Driver.Hello().Limits) == lane {
 			own = append(own, j)
 		} else {
 			slower = append(slower, j)
 		}
 	}
 	ownGap := time.Duration(0)
-	if run.Lane.Virtual() != nil {
+	if lane.Virtual() != nil {
 		ownGap = startGap
 	}
 	if parallel == 1 { // then it is one, whatever the lane
@@ -236,18 +252,18 @@ func sideBySide(jobs []job, parallel int, gap time.Duration, play func(job)) {
 func (run *Run) warmUp(ctx context.Context, subjects []*Subject) {
 	var wg sync.WaitGroup
 	for i, subject := range subjects {
-		wg.Go(func() { run.warm(ctx, subject.Driver, fmt.Sprintf("warm-up-%d", i+1)) })
+		wg.Go(func() { run.warm(ctx, subject.Lane, subject.Driver, fmt.Sprintf("warm-up-%d", i+1)) })
 	}
 	wg.Wait()
 }
 
 // warm lets a library sign in and run a command once, against a world that nobody judges: loading a language's TLS and JSON code takes
 // seconds that would otherwise pass as minutes of the first scenario, or outlast a library's timeout for a token request.
-func (run *Run) warm(ctx context.Context, d *driver.Driver, client string) {
+func (run *Run) warm(ctx context.Context, lane Lane, d *driver.Driver, client string) {
 	patience := min(long, cmp.Or(run.Patience, DefaultPatience))
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	w := newWorld(ctx, run.Lane.For(d.Hello().Limits), &Scenario{ID: "warm-up"}, d, client)
+	w := newWorld(ctx, lane.For(d.Hello().Limits), &Scenario{ID: "warm-up"}, d, client)
 	w.ports, w.patience = &run.ports, patience
 	// Whatever goes wrong here goes wrong again where it is judged.
 	if w.aCache() == nil && w.aServicePrincipal("Data Owner") == nil {
@@ -258,7 +274,7 @@ func (run *Run) warm(ctx context.Context, d *driver.Driver, client string) {
 
 // one plays one scenario against one subject.
 func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client string, alone bool) report.Result {
-	lane := run.Lane.For(subject.Driver.Hello().Limits)
+	lane := subject.Lane.For(subject.Driver.Hello().Limits)
 	r := report.Result{Driver: subject.Name, Scenario: s.ID}
 	if run.Again != nil {
 		r.Again = run.Again(subject.Name, s.ID)
@@ -266,6 +282,10 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	known := subject.Known.Match(s.ID)
 	if missing := s.missing(subject.Driver); missing != "" {
 		r.Status, r.Reason = report.Skip, "does not declare "+string(missing)
+		return r
+	}
+	if s.Lane != "" && s.Lane != lane.Name {
+		r.Status, r.Reason = report.Skip, fmt.Sprintf("is played in the %s lane only", s.Lane)
 		return r
 	}
 	if err := ctx.Err(); err != nil {
@@ -284,7 +304,7 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 			return r
 		}
 		defer func() { _ = d.Stop() }() // if it broke, the verdict says so already
-		run.warm(ctx, d, client+"-warm-up")
+		run.warm(ctx, subject.Lane, d, client+"-warm-up")
 	}
 	limit := s.limit(lane)
 	playCtx, cancel := context.WithTimeout(ctx, limit)

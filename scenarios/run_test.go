@@ -56,7 +56,7 @@ func playFlaky(t *testing.T, serve serveFunc, known string, flaky driver.KnownFa
 	require.NoError(t, err)
 	failures, err := driver.ParseKnownFailures("known_failures.txt", strings.NewReader(known))
 	require.NoError(t, err)
-	run := &scenarios.Run{Lane: lane}
+	run := &scenarios.Run{}
 	if change != nil {
 		change(run)
 	}
@@ -66,7 +66,7 @@ func playFlaky(t *testing.T, serve serveFunc, known string, flaky driver.KnownFa
 	for _, s := range list {
 		w.Scenario(s.Report())
 	}
-	subject := &scenarios.Subject{Name: "driver", Driver: d, Known: failures, Flaky: flaky, Fresh: start}
+	subject := &scenarios.Subject{Name: "driver", Driver: d, Lane: lane, Known: failures, Flaky: flaky, Fresh: start}
 	crashes := run.Play(t.Context(), list, []*scenarios.Subject{subject}, w)
 	_ = subject.Driver.Stop() // a broken driver says so again
 	r, err := w.End(report.End{Complete: true, Crashes: crashes})
@@ -349,7 +349,7 @@ func TestEndedRunIsNotRun(t *testing.T) {
 	w := report.NewWriter(io.Discard, report.Run{Version: "test", Start: time.Now()})
 	w.Driver(report.Driver{Name: "driver", Info: d.Hello().Driver})
 	w.Scenario(list[0].Report())
-	(&scenarios.Run{Lane: lane}).Play(ctx, list, []*scenarios.Subject{{Name: "driver", Driver: d}}, w)
+	(&scenarios.Run{}).Play(ctx, list, []*scenarios.Subject{{Name: "driver", Driver: d, Lane: lane}}, w)
 	r, err := w.End(report.End{})
 	require.NoError(t, err)
 	assert.Equal(t, report.NotRun, r.Results[0].Status)

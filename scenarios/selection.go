@@ -49,14 +49,14 @@ func (c *Catalogue) Select(globs []string, tags string) ([]*Scenario, error) {
 	return selected, nil
 }
 
-// ForLane leaves out the scenarios that are for another lane, and the long ones unless the selection asked for some by name or tag. To
+// ForLanes leaves out the scenarios that are for other lanes, and the long ones unless the selection asked for some by name or tag. To
 // ask for nothing but scenarios of another lane is an error.
-func ForLane(selected []*Scenario, lane string, asked bool) ([]*Scenario, error) {
+func ForLanes(selected []*Scenario, lanes []string, asked bool) ([]*Scenario, error) {
 	var list []*Scenario
 	var other *Scenario
 	for _, s := range selected {
 		switch {
-		case s.Lane != "" && s.Lane != lane:
+		case s.Lane != "" && !slices.Contains(lanes, s.Lane):
 			other = s
 		case s.Long && !asked:
 		default:

@@ -28,8 +28,8 @@ type verifyCmd struct {
 
 	Scenario []string `help:"Only scenarios whose id matches this glob (may be repeated)." placeholder:"GLOB" sep:"none"`
 	Tags     string   `help:"Only scenarios whose tags satisfy this expression, such as \"@must and not @needs:pool\"." placeholder:"EXPR"`
-	Lane     string   `help:"How the durations of the features map to the wall clock: scaled, virtual or real." default:"scaled" placeholder:"scaled|virtual|real"`
-	Speed    float64  `help:"How many times faster than real life the lane runs. Default ${default_speed} in the scaled lane, ${default_virtual_speed} in the virtual one." placeholder:"N"`
+	Lane     string   `help:"How the durations of the features map to the wall clock: scaled, virtual or real. auto takes for each client the one that its client.yaml says suits it." default:"auto" enum:"auto,scaled,virtual,real" placeholder:"auto|scaled|virtual|real"`
+	Speed    float64  `help:"How many times faster than real life the lane runs. Default ${default_speed} in the scaled lane, ${default_virtual_speed} in the virtual one. Without --lane, that of the scaled one." placeholder:"N"`
 	Faketime string   `help:"libfaketime.so.1, for the virtual lane. Default: where distributions install it." placeholder:"FILE"`
 	Parallel int      `help:"How many scenarios play at once. Default ${default_parallel}." placeholder:"N"`
 	Plays    int      `help:"How often a scenario is played at most until its verdict counts. What is neither as asked nor on the client's lists is played again, fewer at once, and what most plays say counts. 1: the first play counts." default:"3" placeholder:"N"`
@@ -43,7 +43,7 @@ type verifyCmd struct {
 	Cache    string   `help:"Folder in which drivers are prepared. Default: entracache/drivers in your cache folder." placeholder:"DIR" env:"ENTRACACHE_DRIVER_CACHE"`
 	Require  string   `help:"With \"all\", a client that cannot be run for want of its runtime is an error." enum:",all" default:"" placeholder:"all"`
 
-	lane scenarios.Lane
+	lanes *lanes
 }
 
 // notHere are client libraries of the specification that this checkout has no driver for.
@@ -52,12 +52,6 @@ var notHere = []report.Driver{
 }
 
 func (c *verifyCmd) Run(ctx context.Context, std streams) error {
-	lane, err := scenarios.NewLane(c.Lane, c.Speed)
-	if err != nil {
-		return usageError(err)
-	}
-	c.lane = lane
-	defer lane.Close() //nolint:errcheck // two small files at worst
 	var fsys fs.FS = features.FS
 	if c.Features != "" {
 		fsys = os.DirFS(c.Features)
@@ -79,10 +73,18 @@ func (c *verifyCmd) Run(ctx context.Context, std streams) error {
 	if c.List {
 		return listScenarios(std.out, selected)
 	}
-	if selected, err = scenarios.ForLane(selected, lane.Name, len(c.Scenario) > 0 || c.Tags != ""); err != nil {
+	if c.lanes, err = newLanes(c.Lane, c.Speed, c.Faketime, selected); err != nil {
 		return usageError(err)
 	}
-	return c.verify(ctx, std, lane, catalogue, fsys, selected)
+	defer c.lanes.close() //nolint:errcheck // two small files at worst
+	clients, err := c.candidates()
+	if err != nil {
+		return usageError(err)
+	}
+	if selected, err = scenarios.ForLanes(selected, c.lanes.names(clients), len(c.Scenario) > 0 || c.Tags != ""); err != nil {
+		return usageError(err)
+	}
+	return c.verify(ctx, std, clients, catalogue, fsys, selected)
 }
 
 func (c *verifyCmd) selected(catalogue *scenarios.Catalogue) ([]*scenarios.Scenario, error) {
@@ -109,13 +111,9 @@ func (c *verifyCmd) selected(catalogue *scenarios.Catalogue) ([]*scenarios.Scena
 // filtered tells whether only a part of the scenarios plays: then a known failure that is not met proves nothing.
 func (c *verifyCmd) filtered() bool { return len(c.Scenario) > 0 || c.Tags != "" || c.Shard != "" }
 
-func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane, catalogue *scenarios.Catalogue, fsys fs.FS, selected []*scenarios.Scenario) error {
+func (c *verifyCmd) verify(ctx context.Context, std streams, clients []candidate, catalogue *scenarios.Catalogue, fsys fs.FS, selected []*scenarios.Scenario) error {
 	start := time.Now()
 	say := newProgress(std.err, start)
-	clients, err := c.candidates()
-	if err != nil {
-		return usageError(err)
-	}
 	if err := os.MkdirAll(c.Out, 0o755); err != nil {
 		return usageError(fmt.Errorf("--out: %w", err))
 	}
@@ -127,7 +125,7 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane
 	host, _ := os.Hostname()
 	out := report.NewWriter(file, report.Run{
 		Version: version(), FeatureSet: catalogue.Set, FeatureHash: hash(fsys), Start: start, Host: host,
-		Lane: lane.Name, Speed: lane.Speed, Parallel: c.Parallel, Filters: c.filters(),
+		Lane: c.lanes.asked, Parallel: c.Parallel, Filters: c.filters(),
 	})
 	for _, s := range selected {
 		out.Scenario(s.Report())
@@ -145,16 +143,24 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane
 		}
 	}
 
-	if len(subjects) > 0 {
-		say("playing %d scenarios against %d client(s), %s lane, an hour in %s", len(selected), len(subjects), lane.Name, lane.Wall(time.Hour).Round(time.Millisecond))
+	for _, name := range scenarios.Lanes {
+		lane, n := c.lanes.made[name], 0
+		for _, s := range subjects {
+			if s.Lane.Name == name {
+				n++
+			}
+		}
+		if n > 0 {
+			say("playing %d scenarios against %d client(s), %s lane, an hour in %s", len(selected), n, lane.Name, lane.Wall(time.Hour).Round(time.Millisecond))
+		}
 	}
 	for _, s := range subjects {
-		if own := lane.For(s.Driver.Hello().Limits); own.Speed < lane.Speed {
+		if own := s.Lane.For(s.Driver.Hello().Limits); own.Speed < s.Lane.Speed {
 			say("%s asks for tokens that live longer: for it, an hour takes %s", s.Name, own.Wall(time.Hour).Round(time.Second))
 		}
 	}
 	run := &scenarios.Run{
-		Lane: lane, Parallel: c.Parallel, KeepTimelines: c.Trace, Plays: c.Plays,
+		Parallel: c.Parallel, KeepTimelines: c.Trace, Plays: c.Plays,
 		Replaying: func(n int) { say("nobody expected %d of the verdicts: playing them again", n) },
 		Again: func(subject, scenario string) string {
 			return fmt.Sprintf("go run ./cmd/entracache verify %s --scenario %s --trace%s", c.argumentOf(subject), scenario, c.laneFlags())
@@ -189,7 +195,7 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, lane scenarios.Lane
 // laneFlags repeat how time was mapped, where it was not the default.
 func (c *verifyCmd) laneFlags() string {
 	flags := ""
-	if c.Lane != "scaled" {
+	if c.Lane != laneAuto {
 		flags += " --lane " + c.Lane
 	}
 	if c.Speed != 0 {
@@ -319,18 +325,21 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 	}
 	target := item.target
 	var known, flaky driver.KnownFailures
-	virtual := c.lane.Virtual()
-	if virtual != nil {
-		why := "a command of your own is not known to see virtual time: give it a folder with a client.yaml that says how (virtual: { by: … })"
-		if item.config != nil {
-			why = item.config.NotInVirtualLane()
-		}
-		if why != "" { // nothing is missing on the machine: that is not an error, whatever is required
-			row.NotRun = "not in the virtual lane: " + why
-			say("%s is not run: %s", item.name, row.NotRun)
-			return nil, row
-		}
+	tempo, instead, err := c.lanes.tempoFor(ctx, item.config)
+	var never *errNotVirtual
+	switch {
+	case errors.As(err, &never): // nothing is missing on the machine: that is not an error, whatever is required
+		row.NotRun = never.Error()
+		say("%s is not run: %s", item.name, row.NotRun)
+		return nil, row
+	case err != nil:
+		return notRun(err.Error())
+	case instead != "" && c.Require == "all":
+		return notRun(instead)
+	case instead != "":
+		say("%s: %s", item.name, instead)
 	}
+	virtual := tempo.lane.Virtual()
 	if item.config != nil {
 		runtime, err := item.config.Probe(ctx)
 		var absent *driver.AbsentError
@@ -352,14 +361,7 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 		target, known, flaky = item.config.Target(prepared), item.config.KnownFailures, item.config.KnownFlaky
 	}
 	if virtual != nil {
-		by, library := item.config.Virtual.By, ""
-		var err error
-		if by == driver.ByLibfaketime {
-			if library, err = driver.FindLibfaketime(ctx, c.Faketime, virtual); err != nil {
-				return notRun(err.Error())
-			}
-		}
-		if target, err = target.Virtual(virtual, by, library); err != nil {
+		if target, err = target.Virtual(virtual, item.config.Virtual.By, tempo.library); err != nil {
 			return broken(err)
 		}
 	}
@@ -388,8 +390,9 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 		item.name, row.Name = d.Hello().Driver.Name, d.Hello().Driver.Name
 	}
 	row.Info, row.Capabilities = d.Hello().Driver, d.Hello().Capabilities
+	row.Lane, row.Speed = tempo.lane.Name, tempo.lane.For(d.Hello().Limits).Speed
 	say("%s: %s %s is ready", item.name, d.Library().Name, d.Library().Version)
-	return &scenarios.Subject{Name: item.name, Driver: d, Known: known, Flaky: flaky, Fresh: fresh}, row
+	return &scenarios.Subject{Name: item.name, Driver: d, Lane: tempo.lane, Known: known, Flaky: flaky, Fresh: fresh}, row
 }
 
 // stderrFile keeps all that a driver says on stderr; a timeline shows only what is surely about its scenario.

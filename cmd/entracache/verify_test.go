@@ -40,7 +40,7 @@ capabilities: [resp2]
 	assert.Contains(t, said, "silent is not run: not in the virtual lane: its client.yaml does not say how")
 	assert.Contains(t, said, "false is not run: not in the virtual lane: a command of your own")
 
-	code, said = verify("--scenario", "endurance.*", "cannot")
+	code, said = verify("--lane", "scaled", "--scenario", "endurance.*", "cannot")
 	assert.Equal(t, exitUsage, code)
 	assert.Contains(t, said, "endurance.three-days is played in the virtual lane only: add --lane virtual")
 }

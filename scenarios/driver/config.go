@@ -37,6 +37,9 @@ type Config struct {
 	Command       []string              `yaml:"command"`      // starts the driver, in the client's folder
 	Capabilities  []protocol.Capability `yaml:"capabilities"` // exactly those that the driver's hello declares
 	Virtual       VirtualConfig         `yaml:"virtual"`
+	// Lane is the lane that suits the library, where none is asked for: virtual for one with timers in minutes, for which the scaled lane
+	// has to be slow. Default: scaled.
+	Lane string `yaml:"lane"`
 
 	Dir           string        `yaml:"-"` // absolute path of the folder
 	KnownFailures KnownFailures `yaml:"-"`
@@ -172,6 +175,10 @@ func (c *Config) validate(file string, tree *ast.File) error {
 		return bad("virtual.by", "expected %s or %s, got %q", ByLibfaketime, ByOverlay, by)
 	case by != "" && c.Virtual.Reason != "":
 		return bad("virtual.reason", "is why there is no way to speed the client up, but virtual.by names one")
+	case c.Lane != "" && c.Lane != "scaled" && c.Lane != "virtual":
+		return bad("lane", "expected scaled or virtual, the lane that suits the library, got %q", c.Lane)
+	case c.Lane == "virtual" && by == "":
+		return bad("lane", "is virtual, but virtual.by does not say how the client is sped up")
 	}
 	if key, text := c.unknownPlaceholder(); key != "" {
 		return bad(key, "unknown placeholder %s; the only one is {cache}, the prepared folder", text)

@@ -31,7 +31,7 @@ func play(t *testing.T, bug mutant.Bug, list []*scenarios.Scenario) *report.Repo
 	require.NoError(t, d.LiarProbe(t.Context()))
 	lane, err := scenarios.NewLane("scaled", 0)
 	require.NoError(t, err)
-	run := &scenarios.Run{Lane: lane, Parallel: 16}
+	run := &scenarios.Run{Parallel: 16}
 	if bug == mutant.WaitsForEver { // it is given up before the cache ends its waiting by closing the connection
 		run.Patience = 4 * time.Second
 	}
@@ -40,7 +40,7 @@ func play(t *testing.T, bug mutant.Bug, list []*scenarios.Scenario) *report.Repo
 		w.Scenario(s.Report())
 	}
 	w.Driver(report.Driver{Name: mutant.Name(bug), Info: d.Hello().Driver})
-	run.Play(t.Context(), list, []*scenarios.Subject{{Name: mutant.Name(bug), Driver: d, Fresh: start}}, w)
+	run.Play(t.Context(), list, []*scenarios.Subject{{Name: mutant.Name(bug), Driver: d, Lane: lane, Fresh: start}}, w)
 	require.NoError(t, d.Stop())
 	r, err := w.End(report.End{Complete: true})
 	require.NoError(t, err)
@@ -59,7 +59,7 @@ func scaledCatalogue(t *testing.T) *scenarios.Catalogue {
 	t.Helper()
 	c := catalogue(t)
 	var err error
-	c.Scenarios, err = scenarios.ForLane(c.Scenarios, "scaled", false)
+	c.Scenarios, err = scenarios.ForLanes(c.Scenarios, []string{"scaled"}, false)
 	require.NoError(t, err)
 	return c
 }

@@ -48,7 +48,7 @@ func playVirtual(t *testing.T, bug mutant.Bug, speed float64, list []*scenarios.
 		w.Scenario(s.Report())
 	}
 	w.Driver(report.Driver{Name: d.Name(), Info: d.Hello().Driver})
-	(&scenarios.Run{Lane: lane}).Play(t.Context(), list, []*scenarios.Subject{{Name: d.Name(), Driver: d, Fresh: start}}, w)
+	(&scenarios.Run{}).Play(t.Context(), list, []*scenarios.Subject{{Name: d.Name(), Driver: d, Lane: lane, Fresh: start}}, w)
 	require.NoError(t, d.Stop())
 	r, err := w.End(report.End{Complete: true})
 	require.NoError(t, err)

@@ -36,15 +36,15 @@ var legend = map[Status]string{
 func (r *Report) WriteMatrix(w io.Writer) error {
 	m := &matrix{report: r}
 	for _, d := range r.Drivers {
-		m.columns = append(m.columns, column{d.Name, cmp.Or(d.Version(), "not run")})
+		m.columns = append(m.columns, column{d.Name, cmp.Or(d.Version(), "not run"), d.Time()})
 	}
 	return m.write(w)
 }
 
-type column struct{ name, version string }
+type column struct{ name, version, time string }
 
 func (c column) width() int {
-	return max(utf8.RuneCountInString(c.name), utf8.RuneCountInString(c.version), len(Nonconformant))
+	return max(utf8.RuneCountInString(c.name), utf8.RuneCountInString(c.version), utf8.RuneCountInString(c.time), len(Nonconformant))
 }
 
 // measured is the cell of an INFO that was not met: nothing was asked, so nothing was missed.
@@ -78,6 +78,9 @@ func (m *matrix) write(w io.Writer) error {
 	}
 	row("", func(i int) string { return m.columns[i].name })
 	row("", func(i int) string { return m.columns[i].version })
+	if r := m.report; r.Run.Lane == "auto" {
+		row("", func(i int) string { return m.columns[i].time })
+	}
 	feature := ""
 	for _, s := range m.report.Scenarios {
 		if s.Feature != feature {

@@ -105,7 +105,7 @@ func (r *Report) junitSuite(d Driver, feature string) junitSuite {
 		}
 		suite.Properties = append(suite.Properties, junitProperty{"capabilities", strings.Join(names, " ")})
 	}
-	suite.Properties = append(suite.Properties, junitProperty{"lane", r.Run.Lane}, junitProperty{"feature set", r.Run.FeatureSet})
+	suite.Properties = append(suite.Properties, junitProperty{"lane", d.Time()}, junitProperty{"feature set", r.Run.FeatureSet})
 	seconds := 0.0
 	for _, s := range r.Scenarios {
 		x, ok := r.Result(d.Name, s.ID)

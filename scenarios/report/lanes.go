@@ -14,7 +14,6 @@ func WriteDisagreements(w io.Writer, a, b *Report) (int, error) {
 	if a.Run.FeatureHash != b.Run.FeatureHash {
 		return 0, fmt.Errorf("the reports asked different scenarios: features %s and %s", a.Run.FeatureHash, b.Run.FeatureHash)
 	}
-	name := func(r *Report) string { return fmt.Sprintf("%s ×%g", r.Run.Lane, r.Run.Speed) }
 	compared, differ, alone := 0, 0, 0
 	var out strings.Builder
 	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
@@ -40,21 +39,21 @@ func WriteDisagreements(w io.Writer, a, b *Report) (int, error) {
 				differ++
 				fmt.Fprintf(t, "%s\t%s\t\n", d.Name, s.ID)
 				for _, side := range []struct {
-					report *Report
+					driver Driver
 					result Result
-				}{{a, x}, {b, y}} {
-					fmt.Fprintf(t, "\t%s\t%s %s\n", name(side.report), side.result.Status, side.result.Actual)
+				}{{d, x}, {*other, y}} {
+					fmt.Fprintf(t, "\t%s\t%s %s\n", side.driver.Time(), side.result.Status, side.result.Actual)
 				}
 			}
 		}
 	}
 	if compared == 0 {
-		return 0, fmt.Errorf("no scenario was judged in both reports (%s and %s): nothing can be compared", name(a), name(b))
+		return 0, fmt.Errorf("no scenario was judged in both reports (lanes %s and %s): nothing can be compared", a.Run.Lane, b.Run.Lane)
 	}
 	if err := t.Flush(); err != nil {
 		return 0, err
 	}
-	fmt.Fprintf(&out, "%d verdicts of %s and %s compared: %d differ; %d more were judged in one of them only\n", compared, name(a), name(b), differ, alone)
+	fmt.Fprintf(&out, "%d verdicts of the lanes %s and %s compared: %d differ; %d more were judged in one of them only\n", compared, a.Run.Lane, b.Run.Lane, differ, alone)
 	_, err := io.WriteString(w, out.String())
 	return differ, err
 }

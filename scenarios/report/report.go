@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -76,10 +77,10 @@ type Run struct {
 	FeatureHash string    `json:"feature_hash"`
 	Start       time.Time `json:"start"`
 	Host        string    `json:"host"`
-	Lane        string    `json:"lane"`
-	Speed       float64   `json:"speed"`
-	Parallel    int       `json:"parallel"`
-	Filters     []string  `json:"filters,omitempty"`
+	// Lane is what was asked for: a lane, or auto, which takes for each driver the one that suits it.
+	Lane     string   `json:"lane"`
+	Parallel int      `json:"parallel"`
+	Filters  []string `json:"filters,omitempty"`
 }
 
 // Driver is a client that was asked for. NotRun says why it was not run; it is empty where it was.
@@ -88,6 +89,9 @@ type Driver struct {
 	Info         *protocol.DriverInfo  `json:"info,omitempty"`
 	Capabilities []protocol.Capability `json:"capabilities,omitempty"`
 	NotRun       string                `json:"not_run,omitempty"`
+	// Lane and Speed say how time passed for it.
+	Lane  string  `json:"lane,omitempty"`
+	Speed float64 `json:"speed,omitempty"`
 	// Broken says what was wrong with the driver as a whole: it did not start, it lied, it ended early.
 	Broken string `json:"broken,omitempty"`
 }
@@ -98,6 +102,14 @@ func (d Driver) Version() string {
 		return ""
 	}
 	return d.Info.Libraries[0].Version
+}
+
+// Time is the lane and its speed in a few words, such as "scaled ×360".
+func (d Driver) Time() string {
+	if d.Lane == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s ×%.4g", d.Lane, d.Speed)
 }
 
 // Scenario is a scenario that was asked for.

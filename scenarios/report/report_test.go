@@ -46,10 +46,10 @@ var start = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 func sample(t *testing.T) (*Report, string) {
 	t.Helper()
 	var file strings.Builder
-	w := NewWriter(&file, Run{Version: "0.1.0", FeatureSet: "2026-11", Start: start, Lane: "scaled", Speed: 600})
+	w := NewWriter(&file, Run{Version: "0.1.0", FeatureSet: "2026-11", Start: start, Lane: "auto"})
 	for _, library := range [][2]string{{"go-redis", "v9.23.0"}, {"redis-py", "7.1.0"}} {
 		w.Driver(Driver{
-			Name: library[0], Capabilities: []protocol.Capability{protocol.CapClientSecret, protocol.CapRESP3},
+			Name: library[0], Lane: "scaled", Speed: 360, Capabilities: []protocol.Capability{protocol.CapClientSecret, protocol.CapRESP3},
 			Info: &protocol.DriverInfo{Name: library[0], Language: "x", Runtime: "r1", OS: "linux/amd64",
 				Libraries: []protocol.Library{{Name: "lib-" + library[0], Version: library[1]}, {Name: "msal", Version: "1.2"}}},
 		})
