@@ -43,6 +43,18 @@ func play(t *testing.T, serve serveFunc, known string, change func(*scenarios.Ru
 
 func playFlaky(t *testing.T, serve serveFunc, known string, flaky driver.KnownFailures, change func(*scenarios.Run), ids ...string) played {
 	t.Helper()
+	failures, err := driver.ParseKnownFailures("known_failures.txt", strings.NewReader(known))
+	require.NoError(t, err)
+	return playSubject(t, serve, func(r *scenarios.Run, s *scenarios.Subject) {
+		s.Known, s.Flaky = failures, flaky
+		if change != nil {
+			change(r)
+		}
+	}, ids...)
+}
+
+func playSubject(t *testing.T, serve serveFunc, change func(*scenarios.Run, *scenarios.Subject), ids ...string) played {
+	t.Helper()
 	c, err := scenarios.Load(features.FS)
 	require.NoError(t, err)
 	list, err := c.Select(ids, "")
@@ -54,19 +66,14 @@ func playFlaky(t *testing.T, serve serveFunc, known string, flaky driver.KnownFa
 	require.NoError(t, err)
 	lane, err := scenarios.NewLane("scaled", 0)
 	require.NoError(t, err)
-	failures, err := driver.ParseKnownFailures("known_failures.txt", strings.NewReader(known))
-	require.NoError(t, err)
-	run := &scenarios.Run{}
-	if change != nil {
-		change(run)
-	}
+	run, subject := &scenarios.Run{}, &scenarios.Subject{Name: "driver", Driver: d, Lane: lane, Fresh: start}
+	change(run, subject)
 	var jsonl bytes.Buffer
 	w := report.NewWriter(&jsonl, report.Run{Version: "test", Start: time.Now()})
 	w.Driver(report.Driver{Name: "driver", Info: d.Hello().Driver})
 	for _, s := range list {
 		w.Scenario(s.Report())
 	}
-	subject := &scenarios.Subject{Name: "driver", Driver: d, Lane: lane, Known: failures, Flaky: flaky, Fresh: start}
 	crashes := run.Play(t.Context(), list, []*scenarios.Subject{subject}, w)
 	_ = subject.Driver.Stop() // a broken driver says so again
 	r, err := w.End(report.End{Complete: true, Crashes: crashes})
@@ -91,6 +98,15 @@ func TestKnownFailures(t *testing.T) {
 	assert.Contains(t, x.Reason, "known_failures.txt:1")
 	assert.Equal(t, report.Pass, p.status(t, "signin.tls").Status)
 	assert.Equal(t, 1, p.report.End.Exit)
+}
+
+func TestWhatIsKnownOfAnotherVersionMayPass(t *testing.T) {
+	t.Parallel()
+	p := playSubject(t, mutant.Serve(mutant.None), func(_ *scenarios.Run, s *scenarios.Subject) {
+		s.OtherVersion, s.Known = true, driver.KnownFailures{{Pattern: "signin.*", Reason: "of the locked one"}}
+	}, "signin.object-id")
+	assert.Equal(t, report.Pass, p.status(t, "signin.object-id").Status)
+	assert.Equal(t, 0, p.report.End.Exit)
 }
 
 func TestKnownFlakyIsNeverRed(t *testing.T) {

@@ -26,6 +26,7 @@ import (
 type verifyCmd struct {
 	Client []string `arg:"" optional:"" help:"Folder names under the clients folder, or exec:COMMAND for a driver of your own. None: every client whose runtime is present."`
 
+	Library  []string `help:"Play another version of a client's library, too, in a column of its own: redis-py=7.1.0 (may be repeated). With no client named, those that are named here." placeholder:"CLIENT=VERSION" sep:"none"`
 	Scenario []string `help:"Only scenarios whose id matches this glob (may be repeated)." placeholder:"GLOB" sep:"none"`
 	Tags     string   `help:"Only scenarios whose tags satisfy this expression, such as \"@must and not @needs:pool\"." placeholder:"EXPR"`
 	Lane     string   `help:"How the durations of the features map to the wall clock: scaled, virtual or real. auto takes for each client the one that its client.yaml says suits it." default:"auto" enum:"auto,scaled,virtual,real" placeholder:"auto|scaled|virtual|real"`
@@ -137,7 +138,7 @@ func (c *verifyCmd) verify(ctx context.Context, std streams, clients []candidate
 	}
 	subjects, stop := c.start(ctx, say, clients, bundle, out)
 	defer stop()
-	if len(c.Client) == 0 {
+	if len(c.Client) == 0 && len(c.Library) == 0 {
 		for _, d := range notHere {
 			out.Driver(d)
 		}
@@ -223,6 +224,9 @@ func (c *verifyCmd) argumentOf(subject string) string {
 			return "'" + arg + "'"
 		}
 	}
+	if name, version, ok := strings.Cut(subject, "@"); ok {
+		return fmt.Sprintf("--library %s=%s", name, version)
+	}
 	return subject
 }
 
@@ -235,6 +239,13 @@ type candidate struct {
 
 func (c *verifyCmd) candidates() ([]candidate, error) {
 	names := c.Client
+	if len(names) == 0 {
+		for _, library := range c.Library {
+			if name, _, _ := strings.Cut(library, "="); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
 	if len(names) == 0 {
 		entries, err := os.ReadDir(c.Clients)
 		if err != nil {
@@ -265,6 +276,18 @@ func (c *verifyCmd) candidates() ([]candidate, error) {
 			return nil, err
 		}
 		list = append(list, candidate{name: name, config: config})
+	}
+	for _, library := range c.Library {
+		name, version, ok := strings.Cut(library, "=")
+		i := slices.IndexFunc(list, func(item candidate) bool { return item.name == name && item.config != nil })
+		if !ok || i < 0 {
+			return nil, fmt.Errorf("--library %s: expected CLIENT=VERSION with one of the clients that are played, such as redis-py=7.1.0", library)
+		}
+		other, err := list[i].config.AtVersion(version)
+		if err != nil {
+			return nil, fmt.Errorf("--library %s: %w", library, err)
+		}
+		list = slices.Insert(list, i+1, candidate{name: other.Column(), config: other})
 	}
 	seen := map[string]bool{}
 	for _, item := range list {
@@ -392,7 +415,7 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 	row.Info, row.Capabilities = d.Hello().Driver, d.Hello().Capabilities
 	row.Lane, row.Speed = tempo.lane.Name, tempo.lane.For(d.Hello().Limits).Speed
 	say("%s: %s %s is ready", item.name, d.Library().Name, d.Library().Version)
-	return &scenarios.Subject{Name: item.name, Driver: d, Lane: tempo.lane, Known: known, Flaky: flaky, Fresh: fresh}, row
+	return &scenarios.Subject{Name: item.name, Driver: d, Lane: tempo.lane, Known: known, Flaky: flaky, OtherVersion: item.config != nil && item.config.Version != "", Fresh: fresh}, row
 }
 
 // stderrFile keeps all that a driver says on stderr; a timeline shows only what is surely about its scenario.
@@ -414,6 +437,9 @@ func (c *verifyCmd) stale(catalogue *scenarios.Catalogue, subjects []*scenarios.
 		ids = append(ids, s.ID)
 	}
 	for _, s := range subjects {
+		if s.OtherVersion {
+			continue
+		}
 		problems = append(problems, s.Known.Problems(ids)...)
 		problems = append(problems, s.Flaky.Problems(ids)...)
 		for _, scenario := range catalogue.Scenarios {

@@ -40,10 +40,14 @@ type Config struct {
 	// Lane is the lane that suits the library, where none is asked for: virtual for one with timers in minutes, for which the scaled lane
 	// has to be slow. Default: scaled.
 	Lane string `yaml:"lane"`
+	// OtherVersion are the commands that prepare the client with another version of its library, which {version} stands for, in place of
+	// those of prepare. Empty: it has the locked one only.
+	OtherVersion [][]string `yaml:"other_version"`
 
 	Dir           string        `yaml:"-"` // absolute path of the folder
 	KnownFailures KnownFailures `yaml:"-"`
 	KnownFlaky    KnownFailures `yaml:"-"`
+	Version       string        `yaml:"-"` // of the library, where it is not the locked one; see [Config.AtVersion]
 }
 
 // RuntimeConfig says what must be installed for the client to run.
@@ -73,6 +77,7 @@ func (c *Config) NotInVirtualLane() string {
 var (
 	clientName    = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	versionNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
+	releaseName   = regexp.MustCompile(`^[0-9][0-9A-Za-z.+_-]*$`) // goes into command lines as it is
 	placeholder   = regexp.MustCompile(`\{[A-Za-z_]*\}`)
 )
 
@@ -181,11 +186,13 @@ func (c *Config) validate(file string, tree *ast.File) error {
 		return bad("lane", "is virtual, but virtual.by does not say how the client is sped up")
 	}
 	if key, text := c.unknownPlaceholder(); key != "" {
-		return bad(key, "unknown placeholder %s; the only one is {cache}, the prepared folder", text)
+		return bad(key, "unknown placeholder %s; known are {cache}, the prepared folder, and in other_version {version}", text)
 	}
-	for i, step := range c.Steps {
-		if len(step) == 0 || step[0] == "" {
-			return bad(fmt.Sprintf("prepare[%d]", i), "is empty; each step is a list of words, such as [npm, ci]")
+	for list, steps := range map[string][][]string{"prepare": c.Steps, "other_version": c.OtherVersion} {
+		for i, step := range steps {
+			if len(step) == 0 || step[0] == "" {
+				return bad(fmt.Sprintf("%s[%d]", list, i), "is empty; each step is a list of words, such as [npm, ci]")
+			}
 		}
 	}
 	for i, capability := range c.Capabilities {
@@ -215,6 +222,9 @@ func (c *Config) unknownPlaceholder() (key, text string) {
 	for i, step := range c.Steps {
 		lists[fmt.Sprintf("prepare[%d]", i)] = step
 	}
+	for i, step := range c.OtherVersion {
+		lists[fmt.Sprintf("other_version[%d]", i)] = fillIn(step, "{version}", "")
+	}
 	for key, words := range lists {
 		for _, word := range words {
 			for _, found := range placeholder.FindAllString(word, -1) {
@@ -225,6 +235,33 @@ func (c *Config) unknownPlaceholder() (key, text string) {
 		}
 	}
 	return "", ""
+}
+
+// Column names the client in a matrix: by its folder, and by the version where that is not the locked one.
+func (c *Config) Column() string {
+	if c.Version == "" {
+		return c.Name
+	}
+	return c.Name + "@" + c.Version
+}
+
+// AtVersion is the same client with another version of its library. What is known to fail is of the locked one: it is kept as what may
+// fail, and [Config.Version] tells that it need not.
+func (c *Config) AtVersion(version string) (*Config, error) {
+	version = strings.TrimPrefix(version, "v")
+	if len(c.OtherVersion) == 0 {
+		return nil, fmt.Errorf("%s: other_version is missing: it is to say how %s is installed in another version than the locked one", filepath.Join(c.Dir, ConfigFile), c.Library)
+	}
+	if !releaseName.MatchString(version) {
+		return nil, fmt.Errorf("%s in version %q: expected the name of a release, such as 7.1.0", c.Name, version)
+	}
+	other := *c
+	other.Version = version
+	other.Steps = nil
+	for _, step := range c.OtherVersion {
+		other.Steps = append(other.Steps, fillIn(step, "{version}", version))
+	}
+	return &other, nil
 }
 
 // inputFiles are the files that inputs names, relative to the folder with forward slashes, sorted. What clients share is in a

@@ -89,7 +89,7 @@ func (c *Config) Prepare(ctx context.Context, found Runtime, options PrepareOpti
 			return Prepared{}, err
 		}
 	}
-	key, err := c.key(found, digest(overlay))
+	key, err := c.key(found, digest(overlay)+c.Version)
 	if err != nil {
 		return Prepared{}, err
 	}
@@ -125,8 +125,8 @@ func (c *Config) Prepare(ctx context.Context, found Runtime, options PrepareOpti
 		}
 	}
 	for i, step := range c.Steps {
-		words := fillIn(step, prepared.Dir)
-		progress(fmt.Sprintf("%s: preparing %d/%d: %s", c.Name, i+1, len(c.Steps), strings.Join(words, " ")))
+		words := fillIn(step, "{cache}", prepared.Dir)
+		progress(fmt.Sprintf("%s: preparing %d/%d: %s", c.Column(), i+1, len(c.Steps), strings.Join(words, " ")))
 		if err := c.runStep(ctx, words, env, log, progress); err != nil {
 			return Prepared{}, err
 		}
@@ -171,7 +171,7 @@ func (c *Config) lock(ctx context.Context, file string, progress func(string)) (
 			return func() { f.Close() }, nil
 		}
 		if !told {
-			progress(c.Name + ": waiting for another process that is preparing it")
+			progress(c.Column() + ": waiting for another process that is preparing it")
 		}
 		select {
 		case <-poll.C:
@@ -203,19 +203,19 @@ func (c *Config) runStep(ctx context.Context, words []string, env map[string]str
 			case err == nil || errors.Is(err, exec.ErrWaitDelay):
 				return nil
 			case ctx.Err() != nil:
-				return fmt.Errorf("client %s: preparing was stopped during %q: %w", c.Name, strings.Join(words, " "), context.Cause(ctx))
+				return fmt.Errorf("client %s: preparing was stopped during %q: %w", c.Column(), strings.Join(words, " "), context.Cause(ctx))
 			}
-			return &PrepareError{Client: c.Name, Step: strings.Join(words, " "), Output: last.String(), Log: log.Name(), Err: err}
+			return &PrepareError{Client: c.Column(), Step: strings.Join(words, " "), Output: last.String(), Log: log.Name(), Err: err}
 		case <-quiet.C:
-			progress(fmt.Sprintf("%s: … %s so far: %s", c.Name, time.Since(start).Round(time.Second), last.Last()))
+			progress(fmt.Sprintf("%s: … %s so far: %s", c.Column(), time.Since(start).Round(time.Second), last.Last()))
 		}
 	}
 }
 
-func fillIn(words []string, cache string) []string {
+func fillIn(words []string, placeholder, text string) []string {
 	filled := make([]string, len(words))
 	for i, word := range words {
-		filled[i] = strings.ReplaceAll(word, "{cache}", cache)
+		filled[i] = strings.ReplaceAll(word, placeholder, text)
 	}
 	return filled
 }

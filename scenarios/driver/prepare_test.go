@@ -67,6 +67,37 @@ func TestPrepareOnceForTheSameContent(t *testing.T) {
 	}
 }
 
+func TestPrepareAnotherVersion(t *testing.T) {
+	c, root := shellClient(t, "true"), t.TempDir()
+	_, err := c.AtVersion("7.1.0")
+	assert.ErrorContains(t, err, "other_version is missing: it is to say how")
+	c.OtherVersion = [][]string{{"sh", "-c", "echo {version} > {cache}/version"}}
+	for _, bad := range []string{"", "latest", "1.0; rm -rf x", "$(x)"} {
+		_, err := c.AtVersion(bad)
+		assert.ErrorContains(t, err, "expected the name of a release, such as 7.1.0")
+	}
+	ctx := bound(t, 20*time.Second)
+	locked, err := c.Prepare(ctx, Runtime{}, PrepareOptions{Root: root})
+	require.NoError(t, err)
+	for _, version := range []string{"7.1.0", "7.2.0"} {
+		other, err := c.AtVersion("v" + version)
+		require.NoError(t, err)
+		assert.Equal(t, "go-redis@"+version, other.Column())
+		prepared, err := other.Prepare(ctx, Runtime{}, PrepareOptions{Root: root})
+		require.NoError(t, err)
+		assert.NotEqual(t, locked.Dir, prepared.Dir)
+		made, err := os.ReadFile(filepath.Join(prepared.Dir, "version"))
+		require.NoError(t, err)
+		assert.Equal(t, version+"\n", string(made))
+	}
+	other, err := c.AtVersion("7.1.0")
+	require.NoError(t, err)
+	hello := protocol.Reply{Driver: &protocol.DriverInfo{Name: "go-redis", Libraries: []protocol.Library{{Version: "v7.2.0"}}}}
+	assert.Contains(t, other.disagreements(hello), " is there in version v7.2.0, though 7.1.0 was asked for")
+	hello.Driver.Libraries[0].Version = "v7.1.0"
+	assert.Empty(t, other.disagreements(hello))
+}
+
 func TestTwoAtOnceDoItOnce(t *testing.T) {
 	c, root := shellClient(t, "sleep 0.3"), t.TempDir()
 	var group sync.WaitGroup

@@ -39,7 +39,7 @@ func (t Target) Virtual(v *VirtualTime, by, library string) (Target, error) {
 
 // Target is the client's driver, started from where it was prepared.
 func (c *Config) Target(prepared Prepared) Target {
-	words := fillIn(c.Command, prepared.Dir)
+	words := fillIn(c.Command, "{cache}", prepared.Dir)
 	return Target{Name: c.Name, pinned: c, launch: func(env []string) (process, error) { return startProcess(words, c.Dir, env) }}
 }
 
@@ -95,6 +95,9 @@ func (c *Config) disagreements(hello protocol.Reply) []string {
 	}
 	if library := hello.Driver.Libraries[0].Name; library != c.Library {
 		found = append(found, fmt.Sprintf("its first library is %q where %s has %q", library, ConfigFile, c.Library))
+	}
+	if version := hello.Driver.Libraries[0].Version; c.Version != "" && strings.TrimPrefix(version, "v") != c.Version {
+		found = append(found, fmt.Sprintf("%s is there in version %s, though %s was asked for", c.Library, version, c.Version))
 	}
 	if extra := without(hello.Capabilities, c.Capabilities); len(extra) > 0 {
 		found = append(found, fmt.Sprintf("it declares %s, which %s does not list", join(extra), ConfigFile))
