@@ -338,13 +338,10 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// lastWords is the last line of standard error, as an addition to an error.
+// lastWords is the end of standard error, as an addition to an error.
 func (d *Driver) lastWords() string {
-	lines := d.stderr.all()
-	for i := len(lines) - 1; i >= 0; i-- {
-		if text := strings.TrimSpace(lines[i].Text); text != "" {
-			return "; its last words on stderr: " + protocol.Show([]byte(text))
-		}
+	if text := d.stderr.lastWords(); text != "" {
+		return "; its last words on stderr: " + protocol.Show([]byte(text))
 	}
 	return ""
 }

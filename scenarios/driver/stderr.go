@@ -3,6 +3,8 @@ package driver
 import (
 	"bufio"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,32 @@ func (r *stderrRing) all() []StderrLine {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]StderrLine{}, r.lines[max(0, len(r.lines)-stderrKept):]...)
+}
+
+// traceLines is how long a stack trace may be for the error above it to be found.
+const traceLines = 50
+
+// errorLine begins with what runtimes call an error that ends the process.
+var errorLine = regexp.MustCompile(`^(Uncaught )?[\w.$]*(Error|Exception)\b|^(panic|fatal error): |^thread '.*' panicked`)
+
+// lastWords is the line among the latest that names an error, else the last one with something on it: Node.js ends with its version, and
+// Java and Go with a stack trace.
+func (r *stderrRing) lastWords() string {
+	last := ""
+	lines := r.all()
+	for i, line := range slices.Backward(lines) {
+		text := strings.TrimSpace(line.Text)
+		if last == "" {
+			last = text
+		}
+		if errorLine.MatchString(text) {
+			return text
+		}
+		if i < len(lines)-traceLines {
+			break
+		}
+	}
+	return last
 }
 
 // readText hands on each line of r; a longer one is cut off with an ellipsis. It returns when r ends.
