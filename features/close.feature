@@ -8,7 +8,7 @@ Feature: A client is closed
     And a service principal with the access policy "Data Owner"
     And tokens that live for 60 minutes
 
-  @id:close.during-renewal @must @req:ENT-LIVE-1 @process
+  @id:close.during-renewal @must @req:ENT-LIVE-1 @process @nightly
   Scenario: Closing a client while its next token is being fetched does not take the application down
     Given the client has opened a connection
     And the issuer takes 15 minutes to answer from now on

@@ -15,7 +15,7 @@ Feature: A client signs in at every node of a clustered cache
     And no sign-in was refused
     And every sign-in used the object ID as user name
 
-  @id:cluster.renewed @must @req:ENT-REFRESH-1 @needs:cluster
+  @id:cluster.renewed @must @req:ENT-REFRESH-1 @needs:cluster @nightly
   Scenario: The connections to all nodes are renewed
     Given the client has written 32 keys, some of them in every shard
     When 75 minutes have passed

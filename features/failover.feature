@@ -32,7 +32,7 @@ Feature: A client outlives a failover
 
   # Nothing says that the service ever leaves the connections of the old primary open; its documentation says that it closes them.
   # Redis does leave them open, and a client that goes on writing on such a connection is refused for as long as it lives.
-  @id:failover.connections-kept @should @req:ENT-RETRY-1
+  @id:failover.connections-kept @should @req:ENT-RETRY-1 @nightly
   Scenario: A connection that leads to a node that takes no writes any more is replaced
     Given a cache that leaves connections open when it fails over as planned
     And the client has opened a connection

@@ -8,7 +8,7 @@ Feature: Access keys are disabled
     And a service principal with the access policy "Data Owner"
     And tokens that live for 60 minutes
 
-  @id:keys.entra-client-comes-back @must @req:ENT-KEYS-1
+  @id:keys.entra-client-comes-back @must @req:ENT-KEYS-1 @nightly
   Scenario: A client that uses Microsoft Entra is cut off and comes back
     Given the client has opened a connection
     When access keys are disabled

@@ -8,7 +8,7 @@ Feature: A client outlives the failures of the issuer
     And a service principal with the access policy "Data Owner"
     And tokens that live for 60 minutes
 
-  @id:outage.one-error @should @req:ENT-REFRESH-3 @process
+  @id:outage.one-error @should @req:ENT-REFRESH-3 @process @nightly
   Scenario: One failed token request does not cost the connection
     Given the client has opened a connection
     And the issuer answers the next token request with HTTP status 503

@@ -20,7 +20,7 @@ Feature: A subscriber outlives its token
     Then the subscriber has received "still there?"
     And no connection was closed by the cache
 
-  @id:pubsub.resp2-comes-back @must @req:ENT-RETRY-1 @needs:pubsub @needs:resp2
+  @id:pubsub.resp2-comes-back @must @req:ENT-RETRY-1 @needs:pubsub @needs:resp2 @nightly
   Scenario: A subscriber on RESP2 subscribes again with a fresh token
     Given the client speaks RESP2
     And the client has subscribed to "news"

@@ -15,7 +15,7 @@ Feature: A client comes back after the cache has closed its connections
     Then within 10 minutes "PING" succeeds
     And no sign-in was refused
 
-  @id:reconnect.after-outage @must @req:ENT-REBOOT-1 @process
+  @id:reconnect.after-outage @must @req:ENT-REBOOT-1 @process @nightly
   Scenario: Nodes that are away for a while are waited for
     Given the client has opened a connection
     When the cache reboots and is away for 15 minutes
@@ -24,7 +24,7 @@ Feature: A client comes back after the cache has closed its connections
     Then within 10 minutes "PING" succeeds
     And no sign-in was refused
 
-  @id:reconnect.fresh-token @must @req:ENT-PASS-2
+  @id:reconnect.fresh-token @must @req:ENT-PASS-2 @nightly
   Scenario: A reconnect after the first token's life signs in with a fresh token at the first attempt
     Given the client has opened a connection
     And 75 minutes have passed
@@ -33,7 +33,7 @@ Feature: A client comes back after the cache has closed its connections
     And no sign-in was refused
     And the newest connection signed in with a token other than the first one
 
-  @id:reconnect.renewed-again @must @req:ENT-REFRESH-1
+  @id:reconnect.renewed-again @must @req:ENT-REFRESH-1 @nightly
   Scenario: A connection made after a reboot is renewed like the first
     Given the client has opened a connection
     When the cache reboots

@@ -8,7 +8,7 @@ Feature: A connection outlives its token
     And a service principal with the access policy "Data Owner"
     And tokens that live for 60 minutes
 
-  @id:refresh.same-connection @must @req:ENT-REFRESH-1
+  @id:refresh.same-connection @must @req:ENT-REFRESH-1 @nightly
   Scenario: A connection in use is renewed in place
     Given the client has opened a connection
     When the client runs a command every 5 minutes for 75 minutes
@@ -16,13 +16,13 @@ Feature: A connection outlives its token
     And every connection that the client kept has sent AUTH with a newer token before the old one expired
     And no connection was closed by the cache
 
-  @id:refresh.three-minutes-before @must @req:ENT-REFRESH-2
+  @id:refresh.three-minutes-before @must @req:ENT-REFRESH-2 @nightly
   Scenario: The new token is sent at least three minutes before the old one expires
     Given the client has opened a connection
     When the client is left idle for 75 minutes
     Then every connection that the client kept has sent AUTH with a newer token at least 3 minutes before the old one expired
 
-  @id:refresh.idle-pool @must @req:ENT-REFRESH-2 @needs:pool
+  @id:refresh.idle-pool @must @req:ENT-REFRESH-2 @needs:pool @nightly
   Scenario: An idle pooled connection is renewed too
     Given the client has opened 3 connections
     When the client is left idle for 75 minutes
@@ -39,7 +39,7 @@ Feature: A connection outlives its token
     And no connection was closed by the cache
     And the client has signed in with at least 3 different tokens
 
-  @id:refresh.new-connection-new-token @must @req:ENT-PASS-2 @needs:pool
+  @id:refresh.new-connection-new-token @must @req:ENT-PASS-2 @needs:pool @nightly
   Scenario: A connection that the pool opens after the refresh signs in with the refreshed token
     Given the client has opened a connection
     And 75 minutes have passed
@@ -47,7 +47,7 @@ Feature: A connection outlives its token
     Then no sign-in was refused
     And the newest connection signed in with a token other than the first one
 
-  @id:refresh.token-requests-bounded @should @req:ENT-LOAD-1
+  @id:refresh.token-requests-bounded @should @req:ENT-LOAD-1 @nightly
   Scenario: Tokens are asked for at a quiet pace
     Given the client has opened a connection
     When the client runs a command every 1 minutes for 75 minutes

@@ -8,7 +8,7 @@ Feature: A client signs in with a Microsoft Entra token
     And a service principal with the access policy "Data Owner"
     And tokens that live for 60 minutes
 
-  @id:signin.object-id @must @req:ENT-USER-1
+  @id:signin.object-id @must @req:ENT-USER-1 @nightly
   Scenario: The user name is the object ID
     When the client runs "PING"
     Then the command succeeds

@@ -18,7 +18,7 @@ Feature: A client comes through trouble with its connections
     And within 10 minutes "PING" succeeds
 
   # Redis 7.2 to 8 lose the reply to a failing AUTH that is not the first command of its batch (redis/redis#15640).
-  @id:trouble.lost-reply @must @req:ENT-RETRY-1 @process
+  @id:trouble.lost-reply @must @req:ENT-RETRY-1 @process @nightly
   Scenario: The reply to one AUTH is lost
     Given the key "greeting" holds "hello"
     And the client has opened a connection

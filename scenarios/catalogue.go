@@ -46,7 +46,7 @@ type Scenario struct {
 	// library is known to take its whole process down; then that is its failure, and does not spoil the others.
 	OwnProcess bool
 	// Lane is set by the tag @lane:…: the scenario is played in that lane only. Long is set by the tag @long: it is played only when it
-	// is asked for. See [ForLane].
+	// is asked for. See [ForLanes].
 	Lane string
 	Long bool
 }
@@ -226,10 +226,12 @@ func (c *Catalogue) newScenario(file, feature string, p *messages.Pickle, lines 
 			s.Long = true
 		case value == "" && key == "process":
 			s.OwnProcess = true
+		case value == "" && key == "nightly":
+			// A selection to play in the real lane, see .ci/nightly: it ends within an hour and a half of a client's time.
 		case value == "" && key == strings.TrimSuffix(s.File, ".feature"):
 			// Every feature carries its own name as a tag, to be selected by it.
 		default:
-			bad("unknown tag %s: expected @id:…, @must, @should, @info, @req:…, @needs:…, @process, @lane:…, @long or @%s", tag.Name, strings.TrimSuffix(s.File, ".feature"))
+			bad("unknown tag %s: expected @id:…, @must, @should, @info, @req:…, @needs:…, @process, @lane:…, @long, @nightly or @%s", tag.Name, strings.TrimSuffix(s.File, ".feature"))
 		}
 	}
 	if !idPattern.MatchString(s.ID) {

@@ -60,9 +60,9 @@ const DefaultParallel = 24
 // DefaultPatience is when a caller has been left in silence: a library may retry within its own timeouts for a while.
 const DefaultPatience = 45 * time.Second
 
-// startGap keeps apart the starts of scenarios that play in a slower lane than the others, and of those in the virtual lane. They can
-// wait, and a library that needs the slower lane has timeouts in seconds of the wall clock: when two dozen clients sign in at once on two
-// cores, they run out; in the virtual lane what they wait for each other is minutes.
+// startGap keeps apart the starts of scenarios that play in a slower lane than the scaled one at its own speed. They can wait, and a
+// library that needs a slower lane has timeouts in seconds of the wall clock: when two dozen clients sign in at once on two cores, they
+// run out; in the virtual lane what they wait for each other is minutes.
 const startGap = 200 * time.Millisecond
 
 // maxProcesses is how many processes of one driver a run uses before it lets what they took down stand.
@@ -188,7 +188,7 @@ func (run *Run) round(ctx context.Context, lane Lane, jobs []job, alone bool, pa
 		}
 	}
 	ownGap := time.Duration(0)
-	if lane.Virtual() != nil {
+	if lane.Name != "scaled" {
 		ownGap = startGap
 	}
 	if parallel == 1 { // then it is one, whatever the lane
