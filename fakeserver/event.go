@@ -34,6 +34,7 @@ const (
 	EventNodeLoaded         EventKind = "node-loaded"           // Node answers LOADING no more
 	EventFailoverStarted    EventKind = "failover-started"      // from Node
 	EventFailoverComplete   EventKind = "failover-complete"     // to Node
+	EventDataLost           EventKind = "data-lost"             // a shard lost what it held
 	EventMaintenance        EventKind = "maintenance-announced" // Detail is what was published on AzureRedisEvents
 	EventPatched            EventKind = "patched"               // the end of Patch
 	EventScaled             EventKind = "scaled"

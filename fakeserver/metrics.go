@@ -26,6 +26,12 @@ const (
 	// subscriber that was cut at WithPubSubBufferLimit; on the service, whose
 	// output buffer "goes over 1,000,000 bytes".
 	ErrorUnresponsiveClients ErrorKind = "UnresponsiveClients"
+	// ErrorFailover is "when a cache fails over (subordinate promotes to
+	// primary)": counted for each shard.
+	ErrorFailover ErrorKind = "Failover"
+	// ErrorDataloss is "when there's data loss on the cache": counted for each
+	// shard that loses what it held.
+	ErrorDataloss ErrorKind = "Dataloss"
 )
 
 // Metrics are what the service's monitoring tells of clients, by the names in
@@ -48,7 +54,7 @@ type Metrics struct {
 // counts are the counters behind Metrics. They follow the events, so that the
 // two never disagree.
 type counts struct {
-	created, closed, refusedTokens, expiredTokens, unresponsive atomic.Int64
+	created, closed, refusedTokens, expiredTokens, unresponsive, failovers, dataLost atomic.Int64
 }
 
 func (n *counts) count(e *Event) {
@@ -63,6 +69,10 @@ func (n *counts) count(e *Event) {
 		case ReasonSlowSubscriber:
 			n.unresponsive.Add(1)
 		}
+	case EventFailoverComplete:
+		n.failovers.Add(1)
+	case EventDataLost:
+		n.dataLost.Add(1)
 	case EventAuth:
 		if e.Outcome == OutcomeRefused && e.Token != nil {
 			n.refusedTokens.Add(1)
@@ -77,7 +87,7 @@ func (s *Server) Metrics() Metrics {
 		Errors: map[ErrorKind]int64{
 			ErrorEntraAuthenticationFailure: s.counts.refusedTokens.Load(), ErrorAADAuthenticationFailure: s.counts.refusedTokens.Load(),
 			ErrorEntraTokenExpired: s.counts.expiredTokens.Load(), ErrorAADTokenExpired: s.counts.expiredTokens.Load(),
-			ErrorUnresponsiveClients: s.counts.unresponsive.Load(),
+			ErrorUnresponsiveClients: s.counts.unresponsive.Load(), ErrorFailover: s.counts.failovers.Load(), ErrorDataloss: s.counts.dataLost.Load(),
 		},
 	}
 	for _, c := range s.connections() {

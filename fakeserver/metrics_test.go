@@ -10,12 +10,24 @@ import (
 	"github.com/entracache/entracache/fakeserver"
 )
 
+func TestMetricsCountFailoversAndLosses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NoError(t, w.Failover())
+	require.NoError(t, w.Reboot())
+	m := w.Metrics()
+	assert.Equal(t, int64(1), m.Errors[fakeserver.ErrorFailover])
+	assert.Zero(t, m.Errors[fakeserver.ErrorDataloss], "a replica kept the data, and a reboot keeps it unless told otherwise")
+	require.NoError(t, w.Reboot(fakeserver.RebootLosesData()))
+	assert.Equal(t, int64(1), w.Metrics().Errors[fakeserver.ErrorDataloss])
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	none := fakeserver.Metrics{Errors: map[fakeserver.ErrorKind]int64{
 		fakeserver.ErrorEntraAuthenticationFailure: 0, fakeserver.ErrorEntraTokenExpired: 0, fakeserver.ErrorAADAuthenticationFailure: 0,
-		fakeserver.ErrorAADTokenExpired: 0, fakeserver.ErrorUnresponsiveClients: 0,
+		fakeserver.ErrorAADTokenExpired: 0, fakeserver.ErrorUnresponsiveClients: 0, fakeserver.ErrorFailover: 0, fakeserver.ErrorDataloss: 0,
 	}}
 	assert.Equal(t, none, w.Metrics())
 	byKey, byToken, switched, stranger := w.withKey(), w.signedIn(fakeserver.DataOwner), w.withKey(), dial(t, w.Server)

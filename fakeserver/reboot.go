@@ -150,11 +150,12 @@ func (s *Server) replicaCount() int { return len(s.topo.Load().replicas(0)) }
 
 // forgetData empties a shard, as the loss of all its nodes does.
 func (s *Server) forgetData(shard int) {
-	if !s.clustered {
+	if s.clustered {
+		s.keyspace.Do(nil, s.engineCall(s.sessionOf(shard), "flushdb"))
+	} else {
 		s.keyspace.Do(nil, s.engineCall(s.keyspace.NewSession(), "flushall"))
-		return
 	}
-	s.keyspace.Do(nil, s.engineCall(s.sessionOf(shard), "flushdb"))
+	s.record(Event{Kind: EventDataLost, Detail: fmt.Sprintf("shard %d lost its data", shard)})
 }
 
 // chosen are the shards of a list of numbers, all of them if it is empty.
