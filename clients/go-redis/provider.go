@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +10,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/golang-jwt/jwt/v5"
+	driver "github.com/entracache/entracache/clients/go-driver"
 	"github.com/redis/go-redis/v9/auth"
 )
 
@@ -32,8 +31,7 @@ const (
 // token when the connection signs in, gets a new one when 0.7 of the time that the current one had left is over, and announces
 // it to every connection, which then sends AUTH by itself. It is safe for concurrent use.
 type provider struct {
-	// newCredential makes the credential for one request. A credential is not kept, because azidentity has no switch for its
-	// cache, which gives out the old token until five minutes before its end: too late for a refresh at 0.7 of its life.
+	// newCredential makes the credential for one request (see driver.Entra).
 	newCredential func() (azcore.TokenCredential, error)
 	scopes        []string
 	username      string        // "": the token's object ID
@@ -57,12 +55,6 @@ type token struct {
 	expires  time.Time
 	lifetime time.Duration // what it had left when it was received; greater than 0
 }
-
-// tokenError says that no token could be had, so that the driver can tell this from errors of go-redis.
-type tokenError struct{ err error }
-
-func (e *tokenError) Error() string { return "get a Microsoft Entra token: " + e.err.Error() }
-func (e *tokenError) Unwrap() error { return e.err }
 
 func newProvider(newCredential func() (azcore.TokenCredential, error), scopes []string, username string) *provider {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -103,7 +95,7 @@ func (p *provider) renew(old *token) error {
 	}
 	next, err := p.request(old)
 	if err != nil {
-		return &tokenError{err}
+		return &driver.TokenError{Err: err}
 	}
 
 	p.mu.Lock()
@@ -143,7 +135,7 @@ func (p *provider) request(old *token) (*token, error) {
 	}
 	username := p.username
 	if username == "" {
-		if username, err = objectID(access.Token); err != nil {
+		if username, err = driver.ObjectID(access.Token); err != nil {
 			return nil, err
 		}
 	}
@@ -209,19 +201,4 @@ func (p *provider) token() *token {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.current
-}
-
-// objectID reads the user name for Azure Cache for Redis, the claim oid, from a token. The signature is the cache's business.
-func objectID(accessToken string) (string, error) {
-	var claims struct {
-		jwt.RegisteredClaims
-		ObjectID string `json:"oid"`
-	}
-	if _, _, err := jwt.NewParser().ParseUnverified(accessToken, &claims); err != nil {
-		return "", fmt.Errorf("read the access token: %w", err)
-	}
-	if claims.ObjectID == "" {
-		return "", errors.New("the access token has no claim oid: configure the user name")
-	}
-	return claims.ObjectID, nil
 }

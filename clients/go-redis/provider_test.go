@@ -13,6 +13,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	driver "github.com/entracache/entracache/clients/go-driver"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/redis/go-redis/v9/auth"
 )
@@ -212,7 +213,7 @@ func TestOutageLongerThanTheToken(t *testing.T) {
 			t.Errorf("%d token requests in an outage of an hour", n)
 		}
 		_, _, err := p.Subscribe(&listener{})
-		if noToken := new(tokenError); !errors.As(err, &noToken) || toFailure(err).Kind != "token" {
+		if noToken := new(driver.TokenError); !errors.As(err, &noToken) || library.FailureOf(err).Kind != "token" {
 			t.Errorf("a new connection got %v, want an error of kind token", err)
 		}
 
@@ -231,7 +232,7 @@ func TestTokensThatAreOfNoUse(t *testing.T) {
 		"without object ID": {lifetime: time.Hour, claims: jwt.MapClaims{"sub": "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, _, err := startProvider(t, issuer, "").Subscribe(&listener{}); toFailure(errOrNone(err)).Kind != "token" {
+			if _, _, err := startProvider(t, issuer, "").Subscribe(&listener{}); library.FailureOf(errOrNone(err)).Kind != "token" {
 				t.Errorf("got %v, want an error of kind token", err)
 			}
 		})

@@ -5,12 +5,9 @@ redis.Redis, or to redis.RedisCluster for a clustered cache, as its credential_p
 in, refreshing the token, sending AUTH, reconnecting and retrying are theirs alone. Nothing here helps them, and nothing here repairs them.
 """
 
-import functools
 import importlib.metadata
-import math
 import platform
 import re
-import tempfile
 import time
 
 import jwt
@@ -28,6 +25,10 @@ from redis_entraid.cred_provider import (
     EntraIdCredentialsProvider,
 )
 from redis_entraid.identity_provider import ServicePrincipalProvider
+
+import values
+from trust import ca_file
+from values import text
 
 # Not here: credential:username, because redis-entraid always takes the user name from the token; and events, because redis-py
 # keeps the provider's only on_error slot for itself, so that the application hears nothing of a failed refresh.
@@ -162,48 +163,18 @@ def entra_credentials(entra, credential, scopes):
     )
 
 
-ca_folder = tempfile.TemporaryDirectory(prefix="redis-py-driver-")
-
-
-@functools.cache
-def ca_file(pem):
-    """MSAL takes trust roots by file name only. A file lives as long as the process, as an application's would."""
-    with tempfile.NamedTemporaryFile("w", dir=ca_folder.name, suffix=".pem", delete=False) as file:
-        file.write(pem)
-    return file.name
-
-
 def end_of_subscription(error, pubsub, thread):
     """The handler of redis-py's documentation for run_in_thread: say it, and stop."""
     print(f"subscriber ended: {type(error).__name__}: {error}", flush=True)
     thread.stop()
 
 
-def text(value):
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+def typed(reply):
+    return values.typed(reply, error_text)
 
 
-def typed(value):
-    """A reply in the protocol's terms. bool comes before int, which it is a kind of in Python."""
-    if value is None:
-        return {"type": "null", "value": None}
-    if isinstance(value, bool):
-        return {"type": "boolean", "value": value}
-    if isinstance(value, int):
-        return {"type": "integer", "value": value}
-    if isinstance(value, float):
-        return {"type": "double", "value": value if math.isfinite(value) else str(value)}
-    if isinstance(value, (bytes, str)):
-        return {"type": "bulk", "value": text(value)}
-    if isinstance(value, (list, tuple)):
-        return {"type": "array", "value": [typed(item) for item in value]}
-    if isinstance(value, (set, frozenset)):
-        return {"type": "set", "value": [typed(item) for item in value]}
-    if isinstance(value, dict):
-        return {"type": "map", "value": [[typed(key), typed(item)] for key, item in value.items()]}
-    if isinstance(value, redis.RedisError):
-        return {"type": "error", "value": " ".join(filter(None, (value.status_code, str(value))))}
-    raise TypeError(f"a reply of type {type(value).__name__}, which the protocol has no name for")
+def error_text(value):
+    return " ".join(filter(None, (value.status_code, str(value)))) if isinstance(value, redis.RedisError) else None
 
 
 TOKEN_ERRORS = (TokenUnavailable, RequestTokenErr, InvalidTokenSchemaErr, TokenRenewalErr, jwt.PyJWTError)
