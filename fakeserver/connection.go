@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jonboulle/clockwork"
 	"github.com/tidwall/redcon"
 
 	"github.com/entracache/entracache/fakeserver/internal/command"
@@ -186,15 +185,51 @@ func (c *connection) end(r Reason) bool {
 // kill ends the connection from any goroutine. Replies that were not sent yet
 // are lost.
 func (c *connection) kill(r Reason) {
-	if !c.end(r) {
-		return
+	if c.end(r) {
+		c.farewell()
+		_ = c.guard.Close() // it is gone either way
 	}
-	// Where thousands end at once, every client is told first, which is quick;
-	// what wakes this connection's goroutine, and is work, waits for its turn
-	// behind the other farewells.
+}
+
+// killAll ends connections as kill does, and returns when all are closed. Where
+// they are thousands, every client is told first, which is quick; what wakes a
+// connection's goroutine, and is work, waits until all have been told.
+func killAll(conns []*connection, r Reason) {
+	told := make([]bool, len(conns))
+	inParallel(len(conns), func(i int) {
+		if c := conns[i]; c.end(r) {
+			c.farewell()
+			told[i] = true
+		}
+	})
+	inParallel(len(conns), func(i int) {
+		if told[i] {
+			_ = conns[i].guard.Close() // it is gone either way
+		}
+	})
+}
+
+// farewell tells the client that nothing more will come, and waits for nobody.
+func (c *connection) farewell() {
+	c.wire.hurry()
 	_ = c.guard.CloseWrite() // it is closed either way
-	runtime.Gosched()
-	_ = c.guard.Close()
+}
+
+// inParallel calls f for every number below n, and returns when all calls have
+// ended. f does not wait.
+func inParallel(n int, f func(i int)) {
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			f(i)
+		}
+	}
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
 }
 
 func (c *connection) alive() bool { return c.ended.Load() == nil }
@@ -217,9 +252,7 @@ func (s *Server) cutAll(r Reason) {
 	s.cut(r, func(*connection) bool { return true })
 }
 
-// cut closes the connections that match and returns how many they were. They
-// are closed side by side: closing TLS may wait for a client that does not
-// read.
+// cut closes the connections that match and returns how many they were.
 func (s *Server) cut(r Reason, match func(*connection) bool) int {
 	s.connsMu.Lock()
 	var cut []*connection
@@ -229,11 +262,7 @@ func (s *Server) cut(r Reason, match func(*connection) bool) int {
 		}
 	}
 	s.connsMu.Unlock()
-	var wg sync.WaitGroup
-	for _, c := range cut {
-		wg.Go(func() { c.kill(r) })
-	}
-	wg.Wait()
+	killAll(cut, r)
 	return len(cut)
 }
 
@@ -286,11 +315,4 @@ func (s *Server) Connections() []ConnInfo {
 		infos = append(infos, info)
 	}
 	return infos
-}
-
-// expiry closes a connection when its token expires.
-type expiry struct {
-	at    atomic.Int64 // Unix nanoseconds; 0: never
-	mu    sync.Mutex
-	timer clockwork.Timer
 }

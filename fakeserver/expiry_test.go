@@ -81,6 +81,38 @@ func TestReauthWithAnOlderTokenMovesTheDeadlineBack(t *testing.T) {
 	c.closed()
 }
 
+// TestEveryConnectionHasItsOwnDeadline: one timer serves them all.
+func TestEveryConnectionHasItsOwnDeadline(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NoError(t, w.Assign(oid, fakeserver.DataOwner))
+	clients := map[int][]*client{} // by the minute of their end
+	for _, minutes := range []int{5, 1, 4, 2, 6, 2, 3} {
+		c := dial(t, w.Server)
+		require.Equal(t, "+OK", c.line("AUTH", oid, w.token(time.Duration(minutes)*time.Minute)))
+		clients[minutes] = append(clients[minutes], c)
+	}
+	sooner, later, never, left := clients[6][0], clients[1][0], clients[4][0], clients[5][0]
+	require.Equal(t, "+OK", sooner.line("AUTH", oid, w.token(3*time.Minute)))
+	require.Equal(t, "+OK", later.line("AUTH", oid, w.token(7*time.Minute)))
+	key, _ := w.AccessKeys()
+	require.Equal(t, "+OK", never.line("AUTH", "default", key))
+	require.Equal(t, "+OK", left.line("QUIT"))
+	left.closed()
+	due := map[int][]*client{2: clients[2], 3: {clients[3][0], sooner}, 7: {later}}
+	closed := 1
+	for minute := 1; minute <= 8; minute++ {
+		w.clock.Advance(time.Minute)
+		for _, c := range due[minute] {
+			c.closed()
+			closed++
+		}
+		require.Eventually(t, func() bool { return len(w.eventsOf(fakeserver.EventConnectionClosed)) == closed }, patience, time.Millisecond)
+	}
+	assert.Len(t, w.Connections(), 1)
+	assert.Equal(t, "+PONG", never.line("PING"))
+}
+
 func TestFailedReauthChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -98,6 +99,10 @@ type held struct {
 	TLS   bool
 	N     int
 	Hello string // what each sends; it is answered with +OK and +PONG
+	// then, if there is one, makes what is sent on all of them when they are there;
+	// it is answered with +OK.
+	then func() string
+	Then bool // there is one
 	// Watch asks when the server closed each connection; see holding.ends.
 	Watch bool
 }
@@ -125,6 +130,7 @@ func (h holding) ends(t testing.TB) (times []int64) {
 
 func holdThem(t testing.TB, h held) holding {
 	t.Helper()
+	h.Then = h.then != nil
 	order, err := json.Marshal(h)
 	require.NoError(t, err)
 	cmd := exec.Command(os.Args[0])
@@ -136,6 +142,11 @@ func holdThem(t testing.TB, h held) holding {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	lines := bufio.NewReader(stdout)
+	if h.Then {
+		line, _ := lines.ReadString('\n')
+		require.Equal(t, "connected\n", line)
+		require.NoError(t, json.NewEncoder(stdin).Encode(h.then()))
+	}
 	line, _ := lines.ReadString('\n')
 	require.Equal(t, "held\n", line)
 	return holding{stdout: lines, release: sync.OnceFunc(func() {
@@ -151,25 +162,28 @@ func holdConnections(order string) error {
 		return err
 	}
 	conns := make(chan net.Conn, h.N)
-	failed := make(chan error, h.N)
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range h.N / 8 {
-				c, err := holdOne(h)
-				if err != nil {
-					failed <- err
-					return
-				}
-				conns <- c
-			}
-		})
-	}
-	wg.Wait()
-	select {
-	case err := <-failed:
+	// Of all handshakes this takes the least time.
+	config := &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}} //nolint:gosec // it is not about security
+	if err := eightfold(h.N, func() error {
+		c, err := holdOne(h, config)
+		conns <- c
 		return err
-	default:
+	}); err != nil {
+		return err
+	}
+	if h.Then {
+		fmt.Println("connected")
+		var then string
+		if err := json.NewDecoder(os.Stdin).Decode(&then); err != nil {
+			return err
+		}
+		if err := eightfold(h.N, func() error {
+			c := <-conns
+			conns <- c
+			return expectReply(c, then, "+OK\r\n")
+		}); err != nil {
+			return err
+		}
 	}
 	if h.Watch {
 		watchEnds(conns)
@@ -180,49 +194,66 @@ func holdConnections(order string) error {
 	return err
 }
 
-// watchEnds says, once the server has closed all the connections, when each was,
-// as a line of JSON.
-func watchEnds(conns chan net.Conn) {
-	ends := make(chan int64, len(conns))
-	n := len(conns)
-	for range n {
-		c := <-conns
+// eightfold calls f n times, from eight goroutines.
+func eightfold(n int, f func() error) error {
+	failed := make(chan error, 8)
+	for range 8 {
 		go func() {
-			var one [1]byte
-			for {
-				if _, err := c.Read(one[:]); err != nil {
-					break
-				}
+			var err error
+			for i := 0; i < n/8 && err == nil; i++ {
+				err = f()
 			}
-			ends <- time.Now().UnixNano()
-			_ = c.Close()
+			failed <- err
 		}()
 	}
+	var err error
+	for range 8 {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+// watchEnds says, once the server has closed all the connections, when each was,
+// as a line of JSON. It closes none before, so that little but the server is at work.
+func watchEnds(conns chan net.Conn) {
+	all := make([]net.Conn, len(conns))
+	for i := range all {
+		all[i] = <-conns
+	}
+	times := whenEnded(all)
 	go func() {
-		times := make([]int64, n)
-		for i := range times {
-			times[i] = <-ends
+		ends := make([]int64, len(all))
+		for i := range ends {
+			ends[i] = <-times
 		}
-		slices.Sort(times)
-		_ = json.NewEncoder(os.Stdout).Encode(times) // who does not read it is gone
+		for _, c := range all {
+			_ = c.Close()
+		}
+		slices.Sort(ends)
+		_ = json.NewEncoder(os.Stdout).Encode(ends) // who does not read it is gone
 	}()
 }
 
-func holdOne(h held) (c net.Conn, err error) {
+func holdOne(h held, config *tls.Config) (c net.Conn, err error) {
 	if h.TLS {
-		c, err = tls.Dial("tcp", h.Addr, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is about memory
+		c, err = tls.Dial("tcp", h.Addr, config)
 	} else {
 		c, err = net.Dial("tcp", h.Addr)
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || h.Hello == "" {
+		return c, err
 	}
-	if _, err = c.Write([]byte(h.Hello)); err != nil {
-		return nil, err
+	return c, expectReply(c, h.Hello, "+OK\r\n+PONG\r\n")
+}
+
+// expectReply sends a command, or more, and expects the reply.
+func expectReply(c net.Conn, command, want string) error {
+	if _, err := c.Write([]byte(command)); err != nil {
+		return err
 	}
-	reply := make([]byte, len("+OK\r\n+PONG\r\n"))
-	if _, err = io.ReadFull(c, reply); err == nil && string(reply) != "+OK\r\n+PONG\r\n" {
-		err = fmt.Errorf("signing in: got %q", reply)
+	reply := make([]byte, len(want))
+	if _, err := io.ReadFull(c, reply); err != nil || string(reply) != want {
+		return fmt.Errorf("expected %q, got %q: %w", want, reply, err)
 	}
-	return c, err
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -123,7 +124,18 @@ func (s *Server) reject(socket net.Conn, tlsConfig *tls.Config) {
 // idling closes a connection that has been idle for too long. Its timer looks
 // when the connection would have been, had it done nothing since.
 type idling struct {
-	timer clockwork.Timer // guarded by expiry.mu
+	mu    sync.Mutex
+	timer clockwork.Timer
+}
+
+// stop ends the looking.
+func (x *idling) stop() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.timer != nil {
+		x.timer.Stop()
+		x.timer = nil
+	}
 }
 
 // watchIdle begins to look, or looks anew after the timeout was changed.
@@ -141,8 +153,8 @@ func (c *connection) watchIdle() {
 		c.kill(ReasonIdle)
 		return
 	}
-	c.expiry.mu.Lock()
-	defer c.expiry.mu.Unlock()
+	c.idle.mu.Lock()
+	defer c.idle.mu.Unlock()
 	if c.idle.timer != nil {
 		c.idle.timer.Stop()
 	}

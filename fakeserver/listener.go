@@ -139,7 +139,7 @@ func (e *entrance) Read(p []byte) (int, error) {
 // CloseWrite tells the client that nothing more will come.
 func (e *entrance) CloseWrite() error {
 	if e.tls != nil {
-		return e.tls.CloseWrite()
+		_ = e.tls.CloseWrite() // it cannot be said before the handshake, nor where there is no room
 	}
 	return e.c.wire.CloseWrite()
 }

@@ -42,6 +42,7 @@ type Server struct {
 	notify    notifications
 	faults    faultList
 	secrets   secrets
+	expiries  expiries
 	pause     pause
 	pausing   atomic.Bool // there may be a pause
 	config    config
@@ -136,6 +137,7 @@ func start(opts []Option) (*Server, error) {
 		links:    map[string]LinkedServer{},
 	}
 	s.provisioning.state = StateSucceeded
+	s.expiries.clock = o.clock
 	s.close = sync.OnceValue(s.shutdown)
 	var err error
 	if s.prof, err = lookupProfile(o.profile); err != nil {

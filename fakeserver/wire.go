@@ -15,6 +15,7 @@ type wire struct {
 	net.Conn
 	gone <-chan struct{} // the connection's
 	gate atomic.Pointer[gate]
+	last atomic.Bool // what is written now is the last, and is not waited for
 }
 
 // gate holds up what is written to a connection and, if it is shut on both
@@ -101,7 +102,36 @@ func (w *wire) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 	}
+	if w.last.Load() {
+		return writeLast(w.Conn, p)
+	}
 	return w.Conn.Write(p)
+}
+
+// hurry ends a Write that waits for the client, and lets none wait from now on:
+// the connection is about to be closed.
+func (w *wire) hurry() {
+	if w.gate.Load() == nil {
+		w.last.Store(true)
+		_ = w.Conn.SetWriteDeadline(time.Unix(1, 0)) // it fails only if the connection is closed
+	}
+}
+
+// SetWriteDeadline is what TLS calls before it says goodbye.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	if w.last.Load() {
+		return nil
+	}
+	return w.Conn.SetWriteDeadline(t)
+}
+
+// lastWait bounds the wait for room where it cannot be told in advance that there
+// is none.
+const lastWait = 10 * time.Millisecond
+
+func writeLastInTime(c net.Conn, p []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(lastWait)) // it fails only if the connection is closed
+	return c.Write(p)
 }
 
 // CloseWrite ends the stream to the client, where that can be done apart from the
