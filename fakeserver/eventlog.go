@@ -1,13 +1,13 @@
 package fakeserver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,21 +21,40 @@ type eventLog struct {
 	clock clockwork.Clock
 	limit int // 0: none
 
-	mu      sync.Mutex
-	events  []Event
+	mu sync.Mutex
+	// chunks hold the events, oldest first; none is empty. A chunk does not move in
+	// memory, so that readers may look at what was in it, and that an event costs the
+	// same however many there are.
+	chunks  [][]Event
+	kept    int           // in all chunks
 	last    int64         // Seq of the newest
 	changed chan struct{} // closed at the next event; nil if nobody waits for it
 	ended   bool          // there will be no more
 }
 
+const (
+	firstChunk   = 16 // events
+	largestChunk = 1024
+)
+
 // append stamps an event and keeps it. Times are in the order of the log.
-func (l *eventLog) append(e Event) {
+func (l *eventLog) append(e *Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
 	e.Seq, e.Time = l.last, l.clock.Now()
-	l.events = append(l.events, e)
-	if l.limit > 0 && len(l.events) > l.limit {
+	n := len(l.chunks)
+	if n == 0 || len(l.chunks[n-1]) == cap(l.chunks[n-1]) {
+		size := firstChunk
+		if n > 0 {
+			size = min(max(size, 2*cap(l.chunks[n-1])), largestChunk)
+		}
+		l.chunks = append(l.chunks, make([]Event, 0, size))
+		n++
+	}
+	l.chunks[n-1] = append(l.chunks[n-1], *e)
+	l.kept++
+	if l.limit > 0 && l.kept > l.limit {
 		l.trim()
 	}
 	l.wake()
@@ -48,13 +67,20 @@ func (l *eventLog) wake() {
 	}
 }
 
-// trim makes room for a quarter of the limit, so that not every event copies the
-// log. The copy leaves alone what readers hold.
+// trim makes room for a quarter of the limit, so that not every event leaves a gap
+// of its own.
 func (l *eventLog) trim() {
-	drop := len(l.events) - (l.limit - l.limit/4)
-	end := l.events[drop-1]
+	drop := l.kept - (l.limit - l.limit/4)
+	l.kept += 1 - drop
+	for drop > len(l.chunks[0]) {
+		drop -= len(l.chunks[0])
+		l.chunks = l.chunks[1:]
+	}
+	end := l.chunks[0][drop-1]
 	gap := Event{Seq: end.Seq, Time: end.Time, Kind: EventGap, Detail: fmt.Sprintf("the events up to %d are no longer kept", end.Seq)}
-	l.events = append(append(make([]Event, 0, l.limit+1), gap), l.events[drop:]...)
+	// A copy leaves alone what readers hold.
+	rest := append([]Event{gap}, l.chunks[0][drop:]...)
+	l.chunks = append([][]Event{rest}, l.chunks[1:]...)
 }
 
 // end says that there will be no more events.
@@ -65,13 +91,17 @@ func (l *eventLog) end() {
 	l.wake()
 }
 
-// since returns the events after seq, and a channel that is closed at the next
-// one; nil if there will be none.
-func (l *eventLog) since(seq int64) ([]Event, <-chan struct{}) {
+// since returns the events after seq, in one slice or several, and a channel that
+// is closed at the next one; nil if there will be none.
+func (l *eventLog) since(seq int64) ([][]Event, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	first, _ := slices.BinarySearchFunc(l.events, seq+1, func(e Event, wanted int64) int { return cmp.Compare(e.Seq, wanted) })
-	events := l.events[first:len(l.events):len(l.events)]
+	first := sort.Search(len(l.chunks), func(i int) bool { c := l.chunks[i]; return c[len(c)-1].Seq > seq })
+	events := slices.Clone(l.chunks[first:])
+	if len(events) > 0 {
+		oldest := events[0]
+		events[0] = oldest[sort.Search(len(oldest), func(i int) bool { return oldest[i].Seq > seq }):]
+	}
 	if l.ended {
 		return events, nil
 	}
@@ -88,7 +118,7 @@ func (s *Server) Events() []Event { return s.EventsSince(0) }
 // EventsSince returns the events whose Seq is greater than seq.
 func (s *Server) EventsSince(seq int64) []Event {
 	events, _ := s.log.since(seq)
-	return slices.Clone(events)
+	return slices.Concat(events...)
 }
 
 // Follow returns the events whose Seq is greater than seq, those that are there
@@ -99,11 +129,13 @@ func (s *Server) Follow(ctx context.Context, seq int64) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		for seq := seq; ; {
 			events, changed := s.log.since(seq)
-			for _, e := range events {
-				if ctx.Err() != nil || !yield(e) {
-					return
+			for _, chunk := range events {
+				for _, e := range chunk {
+					if ctx.Err() != nil || !yield(e) {
+						return
+					}
+					seq = e.Seq
 				}
-				seq = e.Seq
 			}
 			if changed == nil {
 				return
@@ -215,7 +247,7 @@ func (s *Server) record(e Event) {
 		s.connsMu.Unlock()
 	}
 	s.counts.count(&e)
-	s.log.append(e)
+	s.log.append(&e)
 }
 
 // secrets are the access keys that there have been. Some events repeat what a

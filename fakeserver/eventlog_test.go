@@ -52,6 +52,43 @@ func TestEventLimitLeavesAGap(t *testing.T) {
 	}
 }
 
+// TestManyEvents: whatever piece of the log they are in, they are found, and with a
+// limit what is kept has no hole.
+func TestManyEvents(t *testing.T) {
+	t.Parallel()
+	const pings = 5000
+	for _, limit := range []int{0, 2000} {
+		w := newWorld(t, fakeserver.WithEventLimit(limit), fakeserver.WithCommandEvents(true))
+		c := w.withKey()
+		c.send(strings.Repeat(array("PING"), pings))
+		for range pings {
+			require.Equal(t, "+PONG\r\n", c.read())
+		}
+		require.Equal(t, "+PONG", c.line("PING"))
+		all := w.Events()
+		first, last := all[0].Seq, all[len(all)-1].Seq
+		assert.Greater(t, last, int64(pings))
+		if limit > 0 {
+			assert.Equal(t, fakeserver.EventGap, all[0].Kind)
+			assert.LessOrEqual(t, len(all), limit)
+		} else {
+			assert.EqualValues(t, 1, first)
+		}
+		for i, e := range all {
+			require.Equal(t, first+int64(i), e.Seq)
+			if i%61 != 0 && i < len(all)-5 { // a look at every one would take a while
+				continue
+			}
+			since := w.EventsSince(e.Seq)
+			require.Len(t, since, len(all)-i-1)
+			if len(since) > 0 {
+				require.Equal(t, all[i+1], since[0])
+				require.Equal(t, all[len(all)-1], since[len(since)-1])
+			}
+		}
+	}
+}
+
 // TestFollow: several who follow see the same, each event once and in order, up
 // to the last one before Close.
 func TestFollow(t *testing.T) {

@@ -1,6 +1,8 @@
 package fakeserver
 
 import (
+	"strings"
+
 	"github.com/entracache/entracache/fakeserver/internal/acl"
 	"github.com/entracache/entracache/fakeserver/internal/command"
 	"github.com/entracache/entracache/fakeserver/internal/keyspace"
@@ -117,7 +119,8 @@ func (q *request) verifyQueued(t *transaction) map[[2]string]signIn {
 		switch args := entry.args[1:]; entry.cmd.Name {
 		case "auth":
 			if len(args) <= 2 {
-				verify(authArguments(args))
+				user, password := authArguments(args)
+				verify(strings.Clone(user), password)
 			}
 		case "hello":
 			for i := 1; i+2 < len(args); i++ {

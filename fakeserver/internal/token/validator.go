@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"crypto/rsa"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"slices"
@@ -21,8 +20,9 @@ import (
 // (StackExchange/StackExchange.Redis#3154, comment of 2026-08-03).
 const DefaultTimeout = 10 * time.Second
 
-// maxRemembered bounds the tokens whose signature is remembered. When it is
-// full all are forgotten: each then costs one more RSA verification.
+// maxRemembered bounds the tokens that are remembered, of a few kilobytes each at
+// most. When it is full all are forgotten: each then costs one more RSA
+// verification.
 const maxRemembered = 4096
 
 // Config tells a Validator whom to trust.
@@ -56,9 +56,10 @@ type Validator struct {
 	header atomic.Pointer[header] // the last one that was read
 
 	mu       sync.Mutex
-	verified map[[sha256.Size]byte]remembered
+	verified map[string]*remembered // by the token
 }
 
+// remembered is what is known of a token. It is immutable once it is in verified.
 type remembered struct {
 	claims    Claims
 	kid       string
@@ -84,7 +85,7 @@ func New(cfg Config) (*Validator, error) {
 	return &Validator{
 		cfg:      cfg,
 		issuer:   iss,
-		verified: map[[sha256.Size]byte]remembered{},
+		verified: map[string]*remembered{},
 	}, nil
 }
 
@@ -140,18 +141,17 @@ func (v *Validator) validate(ctx context.Context, username, compact string) (Cla
 }
 
 // signature reads the token and proves that the issuer signed it.
-func (v *Validator) signature(ctx context.Context, compact string) (*keySet, remembered, *Error) {
-	sum := hash(compact)
+func (v *Validator) signature(ctx context.Context, compact string) (*keySet, *remembered, *Error) {
 	v.mu.Lock()
-	known, ok := v.verified[sum]
+	known := v.verified[compact]
 	v.mu.Unlock()
-	if ok {
+	if known != nil {
 		// A key that was withdrawn takes its tokens with it.
 		if set := v.issuer.current.Load(); set != nil && set.keys[known.kid] == known.key {
 			return set, known, nil
 		}
 	}
-	r := remembered{claims: Claims{Fingerprint: fingerprint(sum)}}
+	r := &remembered{claims: Claims{Fingerprint: Fingerprint(compact)}}
 	t, err := v.parse(compact)
 	if err != nil {
 		return nil, r, &Error{Reason: Malformed, Detail: "not a signed JWT", Err: err}
@@ -179,17 +179,17 @@ func (v *Validator) signature(ctx context.Context, compact string) (*keySet, rem
 		return nil, r, timeErr
 	}
 	r.key = key
-	v.remember(sum, r)
+	v.remember(strings.Clone(compact), r)
 	return set, r, nil
 }
 
-func (v *Validator) remember(sum [sha256.Size]byte, r remembered) {
+func (v *Validator) remember(compact string, r *remembered) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.verified) >= maxRemembered {
 		clear(v.verified)
 	}
-	v.verified[sum] = r
+	v.verified[compact] = r
 }
 
 // foreignTenant tells a sound token of another tenant from one with a made-up
