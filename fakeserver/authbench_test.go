@@ -19,7 +19,7 @@ import (
 // pipelined connections, beside PING over the same; and tokens that come for the
 // first time. An operation is one command.
 func BenchmarkSignIn(b *testing.B) {
-	const pipeline, different = 64, 6000
+	const pipeline, different = 64, 66 * 64 // more tokens than are remembered
 	iss := tokentest.New(b)
 	s := fakeserver.RunT(b, fakeserver.WithPlainAddr("127.0.0.1:0"), fakeserver.WithTokensOnPlainPort(),
 		fakeserver.WithIssuer(iss.URL()), fakeserver.WithIssuerCA(iss.CAPEM()))
