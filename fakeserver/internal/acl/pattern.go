@@ -1,6 +1,7 @@
 package acl
 
 import (
+	"encoding/binary"
 	"strings"
 
 	"github.com/entracache/entracache/fakeserver/internal/command"
@@ -33,6 +34,9 @@ func needed(flags command.KeyFlags) permission {
 type keyPattern struct {
 	kind    patternKind
 	permits permission
+	// mask and head hold the first bytes of every key that the pattern matches, as headOf does: most keys that it does not
+	// match are told from them.
+	mask, head uint64
 	// text is the key, the prefix or the glob, by kind.
 	text string
 	glob string // as it was written
@@ -56,7 +60,30 @@ func newKeyPattern(glob string, permits permission) keyPattern {
 		// Not for "*" alone: it does not match the empty key, as an empty prefix would.
 		p.kind, p.text = keyPrefix, prefix
 	}
+	first, _, _ := strings.Cut(glob, "*")
+	if i := strings.IndexAny(first, globBytes); i >= 0 {
+		first = first[:i]
+	}
+	p.head = headOf([]byte(first))
+	if n := min(len(first), 8); n > 0 {
+		p.mask = ^uint64(0) >> (8 * (8 - n))
+	}
 	return p
+}
+
+// headOf holds the first eight bytes of a key, the first in the lowest place; a shorter key is filled up with zeros.
+func headOf(key []byte) uint64 {
+	n := len(key)
+	switch {
+	case n >= 8:
+		return binary.LittleEndian.Uint64(key)
+	case n >= 4: // the middle is read twice
+		return uint64(binary.LittleEndian.Uint32(key)) | uint64(binary.LittleEndian.Uint32(key[n-4:]))<<(8*(n-4))
+	case n > 0:
+		return uint64(key[0]) | uint64(key[n/2])<<(8*(n/2)) | uint64(key[n-1])<<(8*(n-1))
+	default:
+		return 0
+	}
 }
 
 func (p *keyPattern) matches(key []byte) bool {

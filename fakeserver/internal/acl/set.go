@@ -149,7 +149,8 @@ func (s *selector) check(cmd *command.Command, args [][]byte) (verdict Verdict, 
 
 // deniedKey returns the position of the first key that no pattern allows, or 0.
 func (s *selector) deniedKey(cmd *command.Command, args [][]byte) int {
-	ranges := cmd.KeyRanges(args)
+	var ranges command.KeyRanges
+	cmd.FindKeyRanges(args, &ranges)
 	for i := range ranges {
 		r := &ranges[i]
 		if r.First == 0 {
@@ -166,8 +167,13 @@ func (s *selector) deniedKey(cmd *command.Command, args [][]byte) int {
 }
 
 func (s *selector) keyAllowed(key []byte, need permission) bool {
+	if len(s.patterns) == 1 {
+		p := &s.patterns[0]
+		return p.permits&need == need && p.matches(key)
+	}
+	head := headOf(key)
 	for i := range s.patterns {
-		if p := &s.patterns[i]; p.permits&need == need && p.matches(key) {
+		if p := &s.patterns[i]; head&p.mask == p.head && p.permits&need == need && p.matches(key) {
 			return true
 		}
 	}

@@ -111,21 +111,28 @@ const (
 // It follows the engine to the letter where a stricter reading would let a permission check look at other arguments than the
 // command later uses: the rules read numbers like C's atoi, the last STORE wins, and the word STORE does not shield the
 // argument after it from being read as an option.
-func (c *Command) KeyRanges(args [][]byte) KeyRanges {
+func (c *Command) KeyRanges(args [][]byte) (ranges KeyRanges) {
+	c.FindKeyRanges(args, &ranges)
+	return ranges
+}
+
+// FindKeyRanges is KeyRanges for those who are in a hurry: it writes to ranges, which are to be without keys.
+func (c *Command) FindKeyRanges(args [][]byte, ranges *KeyRanges) {
 	// What follows relies on the arguments that the arity promises.
 	if c.keys == noKeys || !c.ArityOK(len(args)) {
-		return KeyRanges{}
+		return
 	}
 	if c.keys == keysBySpecs {
-		if ranges, ok := c.specifiedKeys(args); ok {
-			return ranges
+		if c.specifiedKeys(args, ranges) {
+			return
 		}
+		*ranges = KeyRanges{}
 	}
-	return c.ruleKeys(args)
+	c.ruleKeys(args, ranges)
 }
 
 // specifiedKeys evaluates the key specifications, or reports that they do not fit the arguments.
-func (c *Command) specifiedKeys(args [][]byte) (ranges KeyRanges, ok bool) {
+func (c *Command) specifiedKeys(args [][]byte, ranges *KeyRanges) bool {
 	n := 0
 	for i := range c.Specs {
 		s := &c.Specs[i]
@@ -143,11 +150,11 @@ func (c *Command) specifiedKeys(args [][]byte) (ranges KeyRanges, ok bool) {
 		case s.Find == FindKeynum:
 			at := first + s.Keynum
 			if at >= len(args) {
-				return KeyRanges{}, false
+				return false
 			}
 			count, valid := parseInt(args[at])
 			if !valid || count < 0 {
-				return KeyRanges{}, false
+				return false
 			}
 			first += s.First
 			last = first + int(int32(count)) - 1 //nolint:gosec // the engine cuts to 32 bits too
@@ -157,12 +164,12 @@ func (c *Command) specifiedKeys(args [][]byte) (ranges KeyRanges, ok bool) {
 			last = first + (len(args)-first)/s.Limit + s.Last
 		}
 		if last < first || last >= len(args) || s.Flags&KeyIncomplete != 0 {
-			return KeyRanges{}, false
+			return false
 		}
 		ranges[n] = KeyRange{First: first, Last: last, Step: s.Step, Flags: s.Flags}
 		n++
 	}
-	return ranges, true
+	return true
 }
 
 // afterKeyword returns the position after the keyword, 0 if it is not found. The last argument, or the first when searching
@@ -184,44 +191,42 @@ func (s *KeySpec) afterKeyword(args [][]byte) int {
 	return 0
 }
 
-func (c *Command) ruleKeys(args [][]byte) KeyRanges {
+func (c *Command) ruleKeys(args [][]byte, ranges *KeyRanges) {
+	first, second := &ranges[0], &ranges[1]
 	switch c.rule {
 	case ruleNumkeys:
-		return KeyRanges{countedKeys(args, 2)}
+		*first = countedKeys(args, 2)
 	case ruleNumkeysFirst:
-		return KeyRanges{countedKeys(args, 1)}
+		*first = countedKeys(args, 1)
 	case ruleNumkeysDestination:
-		keys := countedKeys(args, 2)
-		if keys.First == 0 {
-			return KeyRanges{}
+		if *first = countedKeys(args, 2); first.First != 0 {
+			*second = single(1, 0)
 		}
-		return KeyRanges{keys, single(1, 0)}
 	case ruleSortStore:
-		return KeyRanges{single(1, KeyRO|KeyAccess), single(sortDestination(args), KeyOW|KeyUpdate)}
+		*first, *second = single(1, KeyRO|KeyAccess), single(sortDestination(args), KeyOW|KeyUpdate)
 	case ruleSortRO:
-		return KeyRanges{single(1, KeyRO|KeyAccess)}
+		*first = single(1, KeyRO|KeyAccess)
 	case ruleGeoradiusStore:
-		return KeyRanges{single(1, 0), single(georadiusDestination(args), 0)}
+		*first, *second = single(1, 0), single(georadiusDestination(args), 0)
 	case ruleMigrate:
-		return KeyRanges{migrateKeys(args)}
+		*first = migrateKeys(args)
 	case ruleMigrateOptions:
-		return KeyRanges{migrateOptionKeys(args)}
+		*first = migrateOptionKeys(args)
 	case ruleStreams:
-		return KeyRanges{streamKeys(args)}
+		*first = streamKeys(args)
 	case ruleMemoryUsage:
-		return KeyRanges{memoryUsageKey(args)}
+		*first = memoryUsageKey(args)
 	case ruleLCS:
-		return KeyRanges{lcsKeys(args)}
+		*first = lcsKeys(args)
 	case ruleSet:
-		return KeyRanges{single(1, setFlags(args))}
+		*first = single(1, setFlags(args))
 	case ruleBitfield:
-		return KeyRanges{single(1, bitfieldFlags(args))}
+		*first = single(1, bitfieldFlags(args))
 	default:
 		// With specifications the engine does not ask the positions any more.
-		if c.Specs != nil {
-			return KeyRanges{}
+		if c.Specs == nil {
+			*first = c.positionedKeys(len(args))
 		}
-		return KeyRanges{c.positionedKeys(len(args))}
 	}
 }
 
@@ -257,7 +262,12 @@ func (c *Command) positionedKeys(n int) KeyRange {
 
 // countedKeys reads the number of keys from the argument at that position and finds them after it.
 func countedKeys(args [][]byte, at int) KeyRange {
-	n := atoi(args[at])
+	n := 0
+	if arg := args[at]; len(arg) == 1 && '0' <= arg[0] && arg[0] <= '9' {
+		n = int(arg[0] - '0') // nearly always
+	} else {
+		n = atoi(arg)
+	}
 	if n < 1 || n > len(args)-at-1 {
 		return KeyRange{}
 	}
