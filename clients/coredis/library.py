@@ -81,31 +81,33 @@ class Client:
         self._emit = emit
         self._rate = (request.get("options") or {}).get("clock_rate") or 1
         self._subscribers = []
-        wait(self._open(request))
+        # Made here and not in the event loop, which reading the trust roots would hold up for all clients.
+        self._credential, settings = self._settings(request)
+        make = coredis.RedisCluster if request["cache"].get("cluster") else coredis.Redis
+        self._redis = make(**settings)
+        wait(self._open())
 
-    async def _open(self, request):
+    async def _open(self):
         self._end, opened = asyncio.Event(), asyncio.Event()
-        self._life = asyncio.create_task(self._live(request, opened))
+        self._life = asyncio.create_task(self._live(opened))
         waiting = asyncio.create_task(opened.wait())
         await asyncio.wait((self._life, waiting), return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         if self._life.done():
             await self._life  # raises what went wrong
 
-    async def _live(self, request, opened):
+    async def _live(self, opened):
         """A coredis client is an async context manager, to be left by the task that has entered it."""
-        credential, settings = self._settings(request)
         try:
-            make = coredis.RedisCluster if request["cache"].get("cluster") else coredis.Redis
-            async with make(**settings) as self._redis:
+            async with self._redis:
                 opened.set()
                 await self._end.wait()
                 for subscriber in self._subscribers:
                     subscriber.cancel()
                 await asyncio.gather(*self._subscribers, return_exceptions=True)
         finally:
-            if credential:
-                await credential.close()
+            if self._credential:
+                await self._credential.close()
 
     def _settings(self, request):
         options, cache, entra = request.get("options") or {}, request["cache"], request.get("entra")
