@@ -2,7 +2,9 @@ package fakeserver
 
 import (
 	"bytes"
+	"errors"
 	"math"
+	"math/big"
 	"strconv"
 	"strings"
 	"time"
@@ -135,16 +137,28 @@ func isNull(reply []byte) bool {
 	return bytes.Equal(reply, []byte("$-1\r\n")) || bytes.Equal(reply, []byte("_\r\n")) || bytes.Equal(reply, []byte("*-1\r\n"))
 }
 
-// seconds reads the timeout of the list and sorted-set commands.
+// longestWait is what a timeout comes to that nobody waits for.
+const longestWait = 100 * 365 * 24 * time.Hour
+
+// seconds reads the timeout of the list and sorted-set commands. Until 7.2 one that
+// milliseconds in 64 bits do not hold comes out negative.
 func (q *request) seconds(arg []byte) (time.Duration, bool) {
 	f, err := strconv.ParseFloat(string(arg), 64)
+	if errors.Is(err, strconv.ErrRange) && isLongDouble(string(arg)) {
+		err = nil
+	}
 	switch {
-	case err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f > math.MaxInt64/float64(time.Second):
+	case err != nil || math.IsNaN(f):
 		q.err("ERR timeout is not a float or out of range")
 		return 0, false
-	case f < 0:
+	case f*1000 > math.MaxInt64 && q.since("7.2"):
+		q.err("ERR timeout is out of range")
+		return 0, false
+	case f < 0, f*1000 > math.MaxInt64:
 		q.err("ERR timeout is negative")
 		return 0, false
+	case f > longestWait.Seconds():
+		return longestWait, true
 	}
 	// A positive timeout that rounds to nothing must not become "for ever".
 	d := time.Duration(f * float64(time.Second))
@@ -152,6 +166,14 @@ func (q *request) seconds(arg []byte) (time.Duration, bool) {
 		d = 1
 	}
 	return d, true
+}
+
+// isLongDouble says whether a number that is too large for 64 bits fits the 80 in
+// which Redis reads it.
+func isLongDouble(number string) bool {
+	const largest = 16384 // of a binary exponent
+	f, _, err := big.ParseFloat(number, 10, 64, big.ToNearestEven)
+	return err == nil && !f.IsInf() && f.MantExp(nil) <= largest
 }
 
 // popping is BLPOP, BRPOP, BZPOPMIN or BZPOPMAX: the first key that has an

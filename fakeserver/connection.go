@@ -51,6 +51,7 @@ type connection struct {
 	wire       *wire         // what is read and written of socket
 	monitoring atomic.Bool
 	tracks     atomic.Bool // tracking.on
+	tracked    atomic.Bool // it was on once
 	tracking   tracking
 	commands   atomic.Int64 // how many ran
 	lastCmd    atomic.Pointer[command.Command]
@@ -155,7 +156,7 @@ func (s *Server) closed(rc redcon.Conn, _ error) {
 	c.end(ReasonClientClosed) // unless it has ended for another reason
 	c.stopTimers()
 	c.stopMonitoring()
-	s.tracker.disable(c)
+	s.tracker.leave(c)
 	s.stats.commands.Add(c.commands.Load())
 	if sub := c.sub.Load(); sub != nil {
 		s.hub.leave(sub)

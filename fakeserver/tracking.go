@@ -17,6 +17,8 @@ import (
 type tracker struct {
 	s       *Server
 	clients atomic.Int32 // connections that track
+	// remembers says that there is something in readers.
+	remembers atomic.Bool
 
 	mu        sync.Mutex
 	readers   map[string]map[*connection]struct{} // by key; told once
@@ -64,28 +66,48 @@ func (t *tracker) enable(c *connection, state tracking) {
 	}
 	c.tracking = state
 	c.tracks.Store(true)
+	c.tracked.Store(true)
 	if state.bcast {
 		t.broadcast[c] = struct{}{}
 	}
 }
 
-// disable ends tracking, also that of a connection that has ended.
+// disable ends tracking. What the connection has read is not forgotten: should it
+// track again, it is told of that too, as Redis does.
 func (t *tracker) disable(c *connection) {
 	if !c.tracks.Load() {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.tracks.Store(false)
-	c.tracking = tracking{}
-	t.clients.Add(-1)
-	delete(t.broadcast, c)
+	t.stop(c)
+}
+
+// stop is disable while mu is held.
+func (t *tracker) stop(c *connection) {
+	if c.tracking.on {
+		c.tracks.Store(false)
+		c.tracking = tracking{}
+		t.clients.Add(-1)
+		delete(t.broadcast, c)
+	}
+}
+
+// leave is for a connection that has ended.
+func (t *tracker) leave(c *connection) {
+	if !c.tracked.Load() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stop(c)
 	for key, readers := range t.readers {
 		delete(readers, c)
 		if len(readers) == 0 {
 			delete(t.readers, key)
 		}
 	}
+	t.remembers.Store(len(t.readers) > 0)
 }
 
 func (t *tracker) cachingDone(c *connection) {
@@ -110,6 +132,7 @@ func (t *tracker) remember(c *connection, keys [][]byte) {
 		}
 		readers[c] = struct{}{}
 	}
+	t.remembers.Store(true)
 	t.forgetSome()
 }
 
@@ -130,7 +153,9 @@ func (t *tracker) forgetSome() {
 		}
 		delete(t.readers, key)
 		for c := range readers {
-			t.tell(c, []string{key})
+			if c.tracking.on && !c.tracking.bcast {
+				t.tell(c, []string{key})
+			}
 		}
 	}
 }
@@ -138,7 +163,7 @@ func (t *tracker) forgetSome() {
 // changed tells those who track the keys. by is the connection that changed
 // them, nil if none did.
 func (t *tracker) changed(by *connection, keys []string) {
-	if t.clients.Load() == 0 || len(keys) == 0 {
+	if t.clients.Load() == 0 && !t.remembers.Load() || len(keys) == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -147,11 +172,12 @@ func (t *tracker) changed(by *connection, keys []string) {
 		readers := t.readers[key]
 		delete(t.readers, key)
 		for c := range readers {
-			if !c.tracking.noLoop || c != by {
+			if st := &c.tracking; st.on && !st.bcast && (!st.noLoop || c != by) {
 				t.tell(c, []string{key})
 			}
 		}
 	}
+	t.remembers.Store(len(t.readers) > 0)
 	if len(t.broadcast) == 0 {
 		return
 	}
@@ -212,7 +238,7 @@ func (t *tracker) broadcastHeld() {
 // flushed tells everybody that tracks that all keys may have changed; in a
 // clustered cache those of one shard, whose number is that of the database.
 func (t *tracker) flushed(db int) {
-	if t.clients.Load() == 0 {
+	if t.clients.Load() == 0 && !t.remembers.Load() {
 		return
 	}
 	t.mu.Lock()

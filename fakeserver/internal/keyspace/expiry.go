@@ -52,6 +52,15 @@ func (e *Engine) removeExpired(m mortal) {
 	}
 }
 
+// removeIfPast removes a key that was given a time that is past: that is no
+// expiry, says Redis, and so nobody is told of one.
+func (e *Engine) removeIfPast(m mortal) {
+	if at, ok := e.deadlineOf(m); ok && !e.now().Before(at) {
+		delete(e.held[m.db], m.key)
+		e.mini.DB(m.db).Del(m.key)
+	}
+}
+
 // deadlineOf asks the engine.
 func (e *Engine) deadlineOf(m mortal) (at time.Time, ok bool) {
 	in := e.mini.DB(m.db)
@@ -66,6 +75,9 @@ func (e *Engine) deadlineOf(m mortal) (at time.Time, ok bool) {
 func (e *Engine) noteDeadlines(c Call) {
 	if isTimed(c) {
 		for _, k := range c.Command.Keys(c.Args) {
+			if c.Command.Name == "getex" {
+				e.removeIfPast(mortal{db: c.Session.db, key: string(k)})
+			}
 			e.noteDeadline(c.Session.db, string(k))
 			if c.Command.Name == "move" || c.Command.Name == "copy" {
 				e.noteEverywhere(string(k))
