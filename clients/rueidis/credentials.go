@@ -60,7 +60,7 @@ func (c *credentials) request() (rueidis.AuthCredentials, error) {
 	}
 	lifetime := time.Until(token.ExpiresOn)
 	if lifetime <= 0 {
-		return rueidis.AuthCredentials{}, fmt.Errorf("the token that was issued has expired at %s already: compare this machine's clock", token.ExpiresOn)
+		return rueidis.AuthCredentials{}, fmt.Errorf("the token has expired at %s already: compare this machine's clock", token.ExpiresOn)
 	}
 	username := c.username
 	if username == "" {
