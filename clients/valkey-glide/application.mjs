@@ -1,0 +1,165 @@
+// An application that uses Valkey GLIDE with Microsoft Entra.
+//
+// GLIDE has a user name and a password, and a call that tells a client its next password, with which it signs in at once on all its
+// connections, and from then on when it reconnects: updateConnectionPassword(password, true). That call is all that the library offers
+// (https://glide.valkey.io/concepts/client-features/dynamic-authentication/); to get tokens in time is the application's part, and here it
+// is the plainest that the specification allows.
+
+import { blocks } from '../node-driver/blocking.mjs';
+import { Refusal } from '../node-driver/values.mjs';
+import { describeError, glideReply } from './values.mjs';
+
+const RENEW_AT = 0.75; // of what a token has left: a quarter of an hour before its end
+const LEAST_PAUSE = 1 / 60; // of a token's life, between two attempts: a minute
+
+// The library's own: time on the network stays as long as it is, also where this process's clock is faster.
+const DEFAULT_CONNECTION_TIMEOUT_MS = 2000;
+const DEFAULT_REQUEST_TIMEOUT_MS = 250;
+
+export class Application {
+  #library;
+  #request;
+  #emit;
+  #auth; // how to ask for a token; undefined with an access key
+  #token; // the current one: { username, password, expires, life }
+  #renewal; // the timer
+  #client;
+  #clients = new Set(); // that one, and those that wait in a blocking command
+  #closed = false;
+
+  /**
+   * @param library { ConfidentialClientApplication, GlideClient, GlideClientConfiguration, GlideClusterClient, ProtocolVersion }
+   * @param request the protocol's request to open a client
+   * @param emit sends an event for the client
+   */
+  constructor(library, request, emit) {
+    this.#library = library;
+    this.#request = request;
+    this.#emit = emit;
+    const { credential, entra } = request;
+    switch (credential?.kind) {
+      case 'access-key':
+        break;
+      case 'client-secret':
+        this.#auth = {
+          clientId: credential.client_id,
+          clientSecret: credential.client_secret,
+          authority: entra.authority,
+          knownAuthorities: [new URL(entra.authority).host], // without it MSAL asks login.microsoftonline.com about the authority
+        };
+        break;
+      default:
+        throw new Refusal('unsupported', `this driver has no credential kind ${JSON.stringify(credential?.kind)}`);
+    }
+  }
+
+  async open() {
+    if (this.#auth) {
+      this.#token = await this.#requestToken();
+      this.#renewLater();
+    }
+    this.#client = await this.#connect();
+  }
+
+  async command(args) {
+    try {
+      return glideReply(blocks(args) ? await this.#runAlone(args) : await this.#client.customCommand(args));
+    } catch (error) {
+      if (this.#closed) throw new Refusal('closed', `closed while the command ran: ${error.message}`);
+      throw error;
+    }
+  }
+
+  // The library's documentation: a command that blocks needs a client of its own.
+  async #runAlone(args) {
+    const own = await this.#connect();
+    try {
+      return await own.customCommand(args);
+    } finally {
+      this.#clients.delete(own);
+      own.close();
+    }
+  }
+
+  // The library takes subscriptions on RESP3 only, but refuses them on RESP2 only when they are named as a client is made: subscribe()
+  // would send SUBSCRIBE over and over.
+  async subscribe(channels) {
+    if (this.#request.options?.resp === 2) await this.#connect(channels);
+    else await this.#client.subscribe(new Set(channels), this.#requestTimeout);
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#renewal);
+    this.#clients.forEach(client => client.close());
+  }
+
+  async #connect(channels = []) {
+    const { cache, credential, options = {} } = this.#request;
+    const { GlideClient, GlideClusterClient, GlideClientConfiguration, ProtocolVersion } = this.#library;
+    const Client = cache.cluster ? GlideClusterClient : GlideClient;
+    const client = await Client.createClient({
+      addresses: [{ host: cache.host, port: cache.port }],
+      useTLS: true,
+      credentials: this.#token
+        ? { username: this.#token.username, password: this.#token.password }
+        : { ...(this.#request.username && { username: this.#request.username }), password: credential.access_key },
+      requestTimeout: this.#requestTimeout,
+      ...(options.resp && { protocol: options.resp === 2 ? ProtocolVersion.RESP2 : ProtocolVersion.RESP3 }),
+      ...((options.resp !== 2 || channels.length > 0) && {
+        pubsubSubscriptions: {
+          channelsAndPatterns: { [GlideClientConfiguration.PubSubChannelModes.Exact]: new Set(channels) },
+          callback: message => this.#deliver(message),
+        },
+      }),
+      advancedConfiguration: {
+        connectionTimeout: options.connect_timeout_ms ?? DEFAULT_CONNECTION_TIMEOUT_MS * (options.clock_rate ?? 1),
+        ...(cache.ca_pem && { tlsAdvancedConfiguration: { rootCertificates: cache.ca_pem } }),
+      },
+    });
+    if (this.#closed) {
+      client.close();
+      throw new Refusal('closed', 'closed while the client was connecting');
+    }
+    this.#clients.add(client);
+    return client;
+  }
+
+  get #requestTimeout() {
+    const { command_timeout_ms: timeout, clock_rate: rate = 1 } = this.#request.options ?? {};
+    return timeout ?? DEFAULT_REQUEST_TIMEOUT_MS * rate;
+  }
+
+  #deliver({ channel, message }) {
+    this.#emit({ event: 'message', channel: String(channel), value: String(message) });
+  }
+
+  async #requestToken() {
+    // An application object of MSAL's is not kept: it would give out the old token until five minutes before its end, and for a minute
+    // after an error of the issuer's that error.
+    const issuer = new this.#library.ConfidentialClientApplication({ auth: this.#auth });
+    const { accessToken, expiresOn } = await issuer.acquireTokenByClientCredential({ scopes: this.#request.scopes });
+    const username = this.#request.username ?? JSON.parse(Buffer.from(accessToken.split('.')[1], 'base64url')).oid;
+    return { username, password: accessToken, expires: expiresOn.getTime(), life: expiresOn.getTime() - Date.now() };
+  }
+
+  #renewLater() {
+    const { expires, life } = this.#token;
+    this.#renewal = setTimeout(() => this.#renew(), Math.max((expires - Date.now()) * RENEW_AT, life * LEAST_PAUSE));
+  }
+
+  // A renewal that fails is tried again, with another token. What failed is told as the library, or MSAL, tells it.
+  async #renew() {
+    let step = 'refresh-failed';
+    try {
+      const token = await this.#requestToken();
+      step = 'reauth-failed';
+      await Promise.all([...this.#clients].map(client => client.updateConnectionPassword(token.password, true)));
+      this.#token = token;
+    } catch (error) {
+      console.error(`${this.#request.client}: ${step}: ${error.name}: ${error.message}`);
+      if (!this.#closed) this.#emit({ event: 'token', what: step, error: describeError(error) });
+    }
+    if (!this.#closed) this.#renewLater();
+  }
+}
