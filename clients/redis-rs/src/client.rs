@@ -1,0 +1,272 @@
+//! What an application does with redis-rs: open a client, run commands, subscribe, close.
+//!
+//! A client is wired as the library's documentation of `redis::entra_id` has it: an `EntraIdCredentialsProvider` that is started, and
+//! handed to the configuration of a `ConnectionManager`, or to the builder of a cluster's client, with the defaults of all of them.
+//! Signing in, renewing the token, sending AUTH, reconnecting and retrying are the library's alone. Nothing here helps it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use azure_core::cloud::CustomConfiguration;
+use azure_core::http::{ClientOptions, Transport};
+use azure_identity::ClientSecretCredentialOptions;
+use futures_util::StreamExt;
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::auth::StreamingCredentialsProvider;
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::{
+    AsyncConnectionConfig, ConnectionInfo, EntraIdCredentialsProvider, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo, RetryConfig,
+    TlsCertificates, Value,
+};
+use serde_json::json;
+use tokio::sync::{Mutex, watch};
+
+use crate::reply::Failure;
+use crate::{Entra, Output, Request};
+
+// The library's own, in milliseconds (DEFAULT_CONNECTION_TIMEOUT and DEFAULT_RESPONSE_TIMEOUT): time on the network stays as long as it
+// is, also where this process's clock is faster.
+const DEFAULT_CONNECT_TIMEOUT_MS: u64 = 1000;
+const DEFAULT_RESPONSE_TIMEOUT_MS: u64 = 500;
+
+// These wait at the server for as long as they say, so that they get a connection of their own without a timeout.
+const BLOCKING: &[&str] = &["BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"];
+
+pub struct Client {
+    name: String,
+    out: Output,
+    resp: Option<u8>,
+    connections: Connections,
+    subscriber: Mutex<Option<ConnectionManager>>,
+    closed: watch::Sender<bool>,
+}
+
+enum Connections {
+    Single(Box<Single>),
+    Cluster(ClusterConnection),
+}
+
+struct Single {
+    manager: ConnectionManager,
+    client: redis::Client,
+    info: ConnectionInfo,
+    certificates: TlsCertificates,
+    settings: Settings,
+}
+
+struct Settings {
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    provider: Option<EntraIdCredentialsProvider>,
+}
+
+impl Settings {
+    fn manager(&self) -> ConnectionManagerConfig {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(self.response_timeout));
+        match &self.provider {
+            Some(provider) => config.set_credentials_provider(provider.clone()),
+            None => config,
+        }
+    }
+
+    fn blocking(&self) -> AsyncConnectionConfig {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(None);
+        match &self.provider {
+            Some(provider) => config.set_credentials_provider(provider.clone()),
+            None => config,
+        }
+    }
+}
+
+impl Client {
+    pub async fn open(request: Request, out: Output) -> Result<Self, Failure> {
+        let Request { client: name, cache, entra, credential, scopes, options, .. } = request;
+        let rate = u64::from(options.clock_rate.unwrap_or(1));
+        let timeout = |given: Option<u64>, default: u64| Duration::from_millis(given.unwrap_or(default * rate));
+        let mut settings = Settings {
+            connect_timeout: timeout(options.connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS),
+            response_timeout: timeout(options.command_timeout_ms, DEFAULT_RESPONSE_TIMEOUT_MS),
+            provider: None,
+        };
+        let info = format!("rediss://{}:{}", cache.host, cache.port).into_connection_info()?;
+        let mut redis = info.redis_settings().clone();
+        redis = match options.resp {
+            Some(3) => redis.set_protocol(ProtocolVersion::RESP3),
+            Some(2) => redis.set_protocol(ProtocolVersion::RESP2),
+            _ => redis,
+        };
+        match credential.kind.as_str() {
+            "access-key" => redis = redis.set_password(&credential.access_key),
+            "client-secret" => {
+                let mut provider = EntraIdCredentialsProvider::new_client_secret_with_scopes(
+                    entra.tenant_id.clone(),
+                    credential.client_id,
+                    credential.client_secret,
+                    scopes,
+                    Some(credential_options(&entra)?),
+                )?;
+                provider.start(RetryConfig::default());
+                report_errors(&provider, name.clone(), out.clone());
+                settings.provider = Some(provider);
+            }
+            kind => return Err(Failure::unsupported(format!("credential kind {kind:?}: expected client-secret or access-key"))),
+        }
+        let info = info.set_redis_settings(redis);
+        let certificates = TlsCertificates { client_tls: None, root_cert: cache.ca_pem.map(String::into_bytes) };
+        let closed = watch::Sender::new(false);
+        let connections = if cache.cluster {
+            Connections::Cluster(connect_cluster(info, certificates, &settings).await?)
+        } else {
+            let client = redis::Client::build_with_tls(info.clone(), certificates.clone())?;
+            let mut config = settings.manager();
+            if options.resp == Some(3) {
+                config = receiving(config, &name, &out);
+            }
+            let manager = client.get_connection_manager_with_config(config).await?;
+            Connections::Single(Box::new(Single { manager, client, info, certificates, settings }))
+        };
+        Ok(Client { name, out, resp: options.resp, connections, subscriber: Mutex::default(), closed })
+    }
+
+    pub async fn command(&self, args: &[String]) -> Result<Value, Failure> {
+        let Some(name) = args.first() else {
+            return Err(Failure::config("args: expected a command, got none".into()));
+        };
+        let mut command = redis::cmd(name);
+        command.arg(&args[1..]);
+        let blocks = BLOCKING.contains(&name.to_uppercase().as_str());
+        self.until_closed(async {
+            match &self.connections {
+                Connections::Cluster(connection) => Ok(command.query_async(&mut connection.clone()).await?),
+                Connections::Single(single) if blocks => {
+                    let mut own = single.client.get_multiplexed_async_connection_with_config(&single.settings.blocking()).await?;
+                    Ok(own.req_packed_command(&command).await?)
+                }
+                Connections::Single(single) => Ok(command.query_async(&mut single.manager.clone()).await?),
+            }
+        })
+        .await
+    }
+
+    /// With RESP3 messages come on the connection that commands use, as the library's section "RESP3 pubsub" has it. With RESP2 a
+    /// subscription is an `aio::PubSub`, for which there is no credentials provider. Where the application leaves the protocol to the
+    /// library, whose default is RESP2, it takes RESP3 for a connection to subscribe with, since only that can be handed the provider.
+    pub async fn subscribe(&self, channels: &[String]) -> Result<(), Failure> {
+        let Connections::Single(single) = &self.connections else {
+            return Err(Failure::unsupported("this driver subscribes to a cache that is not clustered only".into()));
+        };
+        self.until_closed(async {
+            match self.resp {
+                Some(3) => Ok(single.manager.clone().subscribe(channels).await?),
+                Some(_) => self.subscribe_resp2(single, channels).await,
+                None => {
+                    let mut subscriber = self.subscriber.lock().await;
+                    if subscriber.is_none() {
+                        let redis = single.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+                        let info = single.info.clone().set_redis_settings(redis);
+                        let client = redis::Client::build_with_tls(info, single.certificates.clone())?;
+                        let config = receiving(single.settings.manager(), &self.name, &self.out);
+                        *subscriber = Some(client.get_connection_manager_with_config(config).await?);
+                    }
+                    Ok(subscriber.as_mut().expect("made above").subscribe(channels).await?)
+                }
+            }
+        })
+        .await
+    }
+
+    async fn subscribe_resp2(&self, single: &Single, channels: &[String]) -> Result<(), Failure> {
+        let mut pubsub = single.client.get_async_pubsub().await?;
+        pubsub.subscribe(channels).await?;
+        let (name, out, mut closed) = (self.name.clone(), self.out.clone(), self.closed.subscribe());
+        tokio::spawn(async move {
+            let mut messages = pubsub.into_on_message();
+            loop {
+                tokio::select! {
+                    message = messages.next() => match message {
+                        Some(message) => deliver(&name, &out, &message),
+                        None => return eprintln!("{name}: the subscriber's stream has ended"),
+                    },
+                    _ = closed.wait_for(|closed| *closed) => return,
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// The connections end when the last of who uses them lets go of them.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    async fn until_closed<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let mut closed = self.closed.subscribe();
+        tokio::select! {
+            done = work => done,
+            _ = closed.wait_for(|closed| *closed) => Err(Failure::closed("the client was closed meanwhile".into())),
+        }
+    }
+}
+
+/// What differs from the credential's defaults: where the issuer is, and what its certificate is signed with.
+fn credential_options(entra: &Entra) -> Result<ClientSecretCredentialOptions, Failure> {
+    let mut http = reqwest::Client::builder();
+    if let Some(pem) = &entra.ca_pem {
+        let certificate = reqwest::Certificate::from_pem(pem.as_bytes()).map_err(|error| Failure::config(format!("ca_pem: {error}")))?;
+        http = http.add_root_certificate(certificate);
+    }
+    let http = http.build().map_err(|error| Failure::config(format!("the HTTP client for the issuer: {error}")))?;
+    let mut cloud = CustomConfiguration::default();
+    cloud.authority_host = entra.authority_host.clone();
+    Ok(ClientSecretCredentialOptions {
+        client_options: ClientOptions {
+            cloud: Some(Arc::new(cloud.into())),
+            transport: Some(Transport::new(Arc::new(http))),
+            ..Default::default()
+        },
+    })
+}
+
+async fn connect_cluster(info: ConnectionInfo, certificates: TlsCertificates, settings: &Settings) -> Result<ClusterConnection, Failure> {
+    let protocol = info.redis_settings().protocol();
+    let mut builder = ClusterClientBuilder::new([info])
+        .certs(certificates)
+        .use_protocol(protocol)
+        .connection_timeout(settings.connect_timeout)
+        .response_timeout(settings.response_timeout);
+    if let Some(provider) = &settings.provider {
+        builder = builder.set_credentials_provider(provider.clone());
+    }
+    Ok(builder.build()?.get_async_connection().await?)
+}
+
+/// A manager that hands on messages, and subscribes again after it has reconnected.
+fn receiving(config: ConnectionManagerConfig, name: &str, out: &Output) -> ConnectionManagerConfig {
+    let (name, out) = (name.to_owned(), out.clone());
+    config.set_automatic_resubscription().set_push_sender(move |push: PushInfo| {
+        if let Some(message) = Msg::from_push_info(push) {
+            deliver(&name, &out, &message);
+        }
+        Ok::<(), redis::aio::SendError>(())
+    })
+}
+
+fn deliver(name: &str, out: &Output, message: &Msg) {
+    let value = String::from_utf8_lossy(message.get_payload_bytes()).into_owned();
+    out.send(json!({"event": "message", "client": name, "channel": message.get_channel_name(), "value": value}));
+}
+
+/// "The underlying error will be propagated to the subscribers": an application that wants to know subscribes like a connection does.
+fn report_errors(provider: &EntraIdCredentialsProvider, name: String, out: Output) {
+    let mut credentials = provider.subscribe();
+    tokio::spawn(async move {
+        while let Some(result) = credentials.next().await {
+            if let Err(error) = result {
+                out.send(json!({"event": "token", "client": name, "what": "refresh-failed", "error": Failure::from(error)}));
+            }
+        }
+    });
+}
