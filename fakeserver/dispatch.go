@@ -358,6 +358,9 @@ func (q *request) hiddenSortKeys() (option string) {
 // rejected answers a command that does not run; inside MULTI it spoils the
 // transaction. EXEC ends it, and says so even if there is none.
 func (q *request) rejected(text string) {
+	if q.cmd != nil {
+		q.s.stats.byCommand[q.cmd.ID].rejected.Add(1)
+	}
 	switch {
 	case q.cmd != nil && q.cmd.Name == "exec":
 		q.endTransaction()

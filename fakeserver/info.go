@@ -10,8 +10,9 @@ import (
 )
 
 // infoSections are INFO's sections in the order of Redis. Fields that clients
-// read have true values; memory is this process' own, CPU figures are 0, and
-// commandstats, errorstats and latencystats are not kept.
+// read have true values; memory is this process' own, CPU figures are 0,
+// commandstats hold no time of quick commands, and errorstats and latencystats are
+// not kept.
 var infoSections = []struct {
 	name  string
 	lines func(*request) []string
@@ -99,6 +100,7 @@ var infoSections = []struct {
 		return []string{"used_cpu_sys:0.000000", "used_cpu_user:0.000000", "used_cpu_sys_children:0.000000", "used_cpu_user_children:0.000000"}
 	}},
 	{"Modules", func(*request) []string { return nil }},
+	{commandStatsSection, (*request).commandStats},
 	{"Cluster", func(q *request) []string {
 		if q.s.clustered {
 			return []string{"cluster_enabled:1"}
@@ -197,6 +199,9 @@ func humanBytes(n int64) string {
 	return fmt.Sprintf("%.2f%s", f, units[unit])
 }
 
+// commandStatsSection is shown when it is asked for, or all is.
+const commandStatsSection = "Commandstats"
+
 // infoAll are the words for more than one section.
 var infoAll = map[string]bool{"default": true, "all": true, "everything": true}
 
@@ -215,7 +220,7 @@ func cmdInfo(q *request) {
 	}
 	var b strings.Builder
 	for _, section := range infoSections {
-		if !every && !wanted[strings.ToLower(section.name)] {
+		if !wanted[strings.ToLower(section.name)] && (!every || section.name == commandStatsSection && !wanted["all"] && !wanted["everything"]) {
 			continue
 		}
 		if b.Len() > 0 {

@@ -105,6 +105,7 @@ func (q *request) watched(t *trait) {
 	monitored := s.monitors.any()
 	if !timed && !monitored {
 		q.run()
+		q.counted(0)
 		return
 	}
 	// Up to 6.2 MONITOR shows a command before it runs, since 7.0 after. A
@@ -116,8 +117,10 @@ func (q *request) watched(t *trait) {
 	}
 	begin := time.Now()
 	q.run()
+	took := time.Since(begin)
+	q.counted(took)
 	if timed {
-		s.slowlog.add(q, time.Since(begin))
+		s.slowlog.add(q, took)
 	}
 	if monitored && !first {
 		q.monitor(t)
