@@ -39,6 +39,14 @@ Feature: A client signs in with a Microsoft Entra token
     Then the command fails
     And the client sent no token
 
+  # It comes from the certificate authority that the client trusts, for somebody else: whoever has such a certificate could answer.
+  @id:signin.verifies-host @must @req:ENT-TLS-2
+  Scenario: No token is sent to a server whose certificate is for another host
+    Given the certificate of the cache is for another host than the client connects to
+    When the client tries to run "PING"
+    Then the command fails
+    And the client sent no token
+
   @id:signin.resp3 @must @req:ENT-USER-1 @needs:resp3
   Scenario: Sign-in works on RESP3
     Given the client speaks RESP3

@@ -70,6 +70,11 @@ func (w *World) anUntrustedCertificate() error {
 	return w.otherCache(fakeserver.WithForeignCertificate())
 }
 
+// anotherHostsCertificate is one without the address that the client is told.
+func (w *World) anotherHostsCertificate() error {
+	return w.otherCache(fakeserver.WithCertificateForHostOnly())
+}
+
 func (w *World) wordsRefusal(text string) error {
 	return w.otherCache(fakeserver.WithWrongPassText(text))
 }

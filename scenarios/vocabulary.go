@@ -91,6 +91,7 @@ var vocabulary = []StepDefinition{
 	step(given, `tokens made for another audience`, func(w *World) any { return w.tokensForAnotherAudience }),
 	step(given, `tokens that have expired already`, func(w *World) any { return w.tokensExpired }),
 	step(given, `the certificate of the cache comes from a certificate authority that the client does not trust`, func(w *World) any { return w.anUntrustedCertificate }),
+	step(given, `the certificate of the cache is for another host than the client connects to`, func(w *World) any { return w.anotherHostsCertificate }),
 	step(given, `the certificate of the cache names its host, and no IP address`, func(w *World) any { return w.aHostCertificate }),
 	step(given, `the key <key> holds <text>`, func(w *World) any { return w.keyHolds }),
 

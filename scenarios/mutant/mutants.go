@@ -36,6 +36,7 @@ const (
 	AsksForResource         Bug = "asks-for-resource"
 	OffersOldTLS            Bug = "offers-old-tls"
 	SkipsTLSVerification    Bug = "skips-tls-verification"
+	SkipsHostVerification   Bug = "skips-host-verification"
 	AlwaysRESP2             Bug = "always-resp2"
 	AlwaysRESP3             Bug = "always-resp3"
 	IgnoresCommandErrors    Bug = "ignores-command-errors"
@@ -105,7 +106,9 @@ func Mutants() []Mutant {
 		{OffersOldTLS, "TLS 1.1 at most",
 			[]string{"signin.tls"}, "signin.verifies-certificate"},
 		{SkipsTLSVerification, "any certificate is good",
-			[]string{"signin.verifies-certificate"}, "signin.tls"},
+			[]string{"signin.verifies-certificate", "signin.verifies-host"}, "signin.tls"},
+		{SkipsHostVerification, "a certificate of a trusted authority is good, whoever it is for",
+			[]string{"signin.verifies-host"}, "signin.verifies-certificate"},
 		{AlwaysRESP2, "the protocol option is ignored", []string{"signin.resp3"}, "signin.resp2"},
 		{AlwaysRESP3, "the protocol option is ignored", []string{"signin.resp2"}, "signin.resp3"},
 		{IgnoresCommandErrors, "an error reply is handed out as a success",
