@@ -16,3 +16,12 @@ Feature: A client is closed
     And the client is closed
     And 30 minutes have passed
     Then the application lives on
+
+  @id:close.quiet @should @req:ENT-LIVE-2
+  Scenario: A closed client asks for no more tokens, and opens no more connections
+    Given the client has opened a connection
+    When the client is closed
+    And 150 minutes have passed
+    Then the issuer was asked for no token since the client was closed
+    And no connection was opened since the client was closed
+    And the client has no connection open

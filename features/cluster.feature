@@ -78,3 +78,31 @@ Feature: A client signs in at every node of a clustered cache
     Given the certificate of the cache names its host, and no IP address
     And the client has written 32 keys, some of them in every shard
     Then the client has signed in at the primary of every shard
+
+  @id:cluster.three-tokens @must @req:ENT-EXPIRE-1 @needs:cluster
+  Scenario: The connections to all nodes live through three tokens
+    Given the client has written 32 keys, some of them in every shard
+    When the client reads all these keys every 10 minutes for 150 minutes
+    Then every command succeeded
+    And the client has signed in at the primary of every shard with at least 3 different tokens
+    And no connection was closed because its token expired
+
+  @id:cluster.renewed-while-migrating @must @req:ENT-REFRESH-1 @needs:cluster
+  Scenario: A new token comes while a slot is being moved
+    Given the key "greeting" holds "hello"
+    And the client has written 32 keys, some of them in every shard
+    When the slot of "greeting" is being moved to another shard, and the key is there already
+    And the client reads all these keys every 10 minutes for 75 minutes
+    Then every command succeeded
+    When the client runs "GET greeting"
+    Then the command answers "hello"
+    And no sign-in was refused
+
+  @id:cluster.subscriber @must @req:ENT-FAILOVER-1 @needs:cluster @needs:pubsub @process
+  Scenario: A subscriber in a clustered cache hears again after a failover, with a token that was renewed
+    Given the client has subscribed to "news"
+    When 75 minutes have passed
+    Then within 10 minutes "still there?" published on "news" reaches the subscriber
+    When the cache fails over as planned
+    Then within 10 minutes "back again" published on "news" reaches the subscriber
+    And no sign-in was refused

@@ -33,3 +33,15 @@ Feature: A subscriber outlives its token
     Given the client has subscribed to "news"
     When "hello" is published on "news"
     Then the subscriber has received "hello"
+
+  @id:pubsub.two-subscribers @must @req:ENT-EXPIRE-1 @needs:pubsub @needs:resp3 @process
+  Scenario: Two subscriptions of one client on RESP3 are both renewed
+    Given the client speaks RESP3
+    And the client has subscribed to "news"
+    And the client has subscribed to "sport"
+    When 150 minutes have passed
+    And "still there?" is published on "news"
+    And "here, too?" is published on "sport"
+    Then the subscriber has received "still there?"
+    And the subscriber has received "here, too?"
+    And no connection was closed by the cache

@@ -60,3 +60,11 @@ Feature: The cache refuses an identity
     Then the command fails
     When the service principal is assigned the access policy "Data Owner"
     Then within 10 minutes "PING" succeeds
+
+  @id:refused.bounded-rate @should @req:ENT-LOAD-1
+  Scenario: A client that is refused does not try again and again without a pause
+    Given a service principal without an access policy
+    When the client tries to run "PING"
+    And 30 minutes have passed
+    Then the command fails
+    And the client has signed in no more than 20 times in any second

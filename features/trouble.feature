@@ -56,3 +56,14 @@ Feature: A client comes through trouble with its connections
     Then the command fails
     When the service principal is assigned the access policy "Data Owner"
     Then within 10 minutes "PING" succeeds
+
+  @id:trouble.reboot-during-auth @must @req:ENT-RETRY-1 @process
+  Scenario: The nodes reboot while the AUTH of a renewal is under way
+    Given the key "greeting" holds "hello"
+    And the client has opened a connection
+    And the reply to the next AUTH is held back
+    When the client runs a command every 5 minutes until that AUTH has come
+    And the cache reboots
+    Then within 10 minutes "GET greeting" succeeds
+    And the command answers "hello"
+    And no sign-in was refused

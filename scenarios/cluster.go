@@ -91,6 +91,20 @@ func (w *World) allKeysReadable(minutes int) error {
 	return nil
 }
 
+// readsEvery collects the outcomes for "every command succeeded".
+func (w *World) readsEvery(interval, duration int) error {
+	return w.everySo(interval, duration, func() error {
+		for _, key := range w.keys {
+			o, err := w.do("GET "+key, "GET", key)
+			if err != nil {
+				return err
+			}
+			w.results = append(w.results, o)
+		}
+		return nil
+	})
+}
+
 func (w *World) signedInAtEveryPrimary() error { return w.signedInAtEveryPrimaryWith(1) }
 
 // signedInAtEveryPrimaryWith looks at the nodes that are primaries now, at all the time that they have been there.

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/entracache/entracache/fakeentra"
 	"github.com/entracache/entracache/fakeserver"
@@ -26,16 +27,25 @@ func (w *World) triesToRun(command string) error {
 
 // runsEvery collects the outcomes for "every command succeeded"; one failure does not end it, as an application goes on too.
 func (w *World) runsEvery(interval, duration int) error {
+	return w.everySo(interval, duration, func() error {
+		o, err := w.doLine("PING")
+		if err == nil {
+			w.results = append(w.results, o)
+		}
+		return err
+	})
+}
+
+// everySo does something at once and then every so many minutes, for as many.
+func (w *World) everySo(interval, duration int, do func() error) error {
 	end := w.clock.Now().Add(w.span(duration))
 	for next := w.clock.Now(); next.Before(end); next = next.Add(w.span(interval)) {
 		if err := w.wait(next.Sub(w.clock.Now())); err != nil {
 			return err
 		}
-		o, err := w.doLine("PING")
-		if err != nil {
+		if err := do(); err != nil {
 			return err
 		}
-		w.results = append(w.results, o)
 	}
 	return w.wait(end.Sub(w.clock.Now()))
 }
@@ -63,6 +73,34 @@ func (w *World) nextAuthLost() error {
 
 func (w *World) nextAuthHeldBack() error {
 	return w.meets(fakeserver.Fault{Action: fakeserver.FaultTruncate, Then: fakeserver.FaultHang, Command: fakeserver.FaultSignIn, Times: 1})
+}
+
+// untilAuthCame goes on as an application does, whatever becomes of its commands.
+func (w *World) untilAuthCame(interval int) error {
+	if w.fault == nil {
+		return errors.New("the step needs a fault that was set before it")
+	}
+	const most = 75
+	deadline := w.clock.Now().Add(w.span(most))
+	for w.fault.Fired() == 0 {
+		if w.clock.Now().After(deadline) {
+			return expect("the client to send AUTH within the life of its token", "it has sent none")
+		}
+		if _, err := w.doLine("PING"); err != nil {
+			return err
+		}
+		for next := w.clock.Now().Add(w.span(interval)); w.fault.Fired() == 0 && w.clock.Now().Before(next); {
+			if err := w.wait(w.span(interval) / pollDivisor); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *World) signInsTooLate(n int) error {
+	return w.meets(fakeserver.Fault{Action: fakeserver.FaultError, Command: fakeserver.FaultSignIn, Times: n,
+		Delay: w.lane.Patience(connectTimeout + 2*time.Second), Error: fakeserver.DefaultWrongPassText})
 }
 
 func (w *World) heldBackIsSent() error {
@@ -167,7 +205,7 @@ func (w *World) clientIsClosed() error {
 	if err != nil {
 		return err
 	}
-	w.opened = false
+	w.opened, w.closedAt = false, w.clock.Now()
 	if !reply.OK {
 		return expect("the client to close", "close failed: %s", reply.Error.Error())
 	}

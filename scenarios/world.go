@@ -63,6 +63,11 @@ type World struct {
 	host         string   // how the client is told to reach the cache, where that is not its IP address
 	keys         []string // those that the client wrote to all shards
 
+	transaction [][]string // the commands of the one that was begun
+	worker      *worker
+	second      string    // another client in the driver's process
+	closedAt    time.Time // when the client was
+
 	// openedIDs are the connections that the last "has opened" step saw.
 	openedIDs []int64
 
@@ -113,11 +118,15 @@ func newWorld(ctx context.Context, lane Lane, s *Scenario, d *driver.Driver, cli
 func (w *World) close() error {
 	var errs []error
 	w.driver.Forget(w.client)
-	if w.opened {
+	if w.worker != nil {
+		w.worker.end()
+		w.worker.ended.Wait()
+	}
+	for _, client := range w.openClients() {
 		// The scenario's own context may be over.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), min(w.patience, long))
 		defer cancel()
-		reply, err := w.driver.Call(ctx, protocol.Close(w.client))
+		reply, err := w.driver.Call(ctx, protocol.Close(client))
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -135,6 +144,17 @@ func (w *World) close() error {
 		errs = append(errs, w.entra.Close())
 	}
 	return errors.Join(errs...)
+}
+
+func (w *World) openClients() []string {
+	var list []string
+	if w.opened {
+		list = append(list, w.client)
+	}
+	if w.second != "" {
+		list = append(list, w.second)
+	}
+	return list
 }
 
 // span is how long the minutes of a step take on the world's clock.

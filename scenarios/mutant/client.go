@@ -35,15 +35,22 @@ type client struct {
 	nodes      []string        // the addresses of its nodes
 	signedIn   map[string]bool // NeverReconnects: there was a connection to this address once
 	refused    bool            // GivesUpWhenRefused
-	broken     bool            // LosesConnectionOnDenial, BreaksWhenRefusedAgain, KnowsOneWording, BreaksWhileLoading
-	subscriber *conn
+	broken     bool            // LosesConnectionOnDenial, BreaksWhenRefusedAgain, KnowsOneWording, BreaksWhileLoading, BreaksWhenRenewalDies
+	storming   bool            // StormsWhenRefused
+	subscribed []*conn
+	begun      *transaction // and not ended
 }
 
-func newClient(bug Bug, open protocol.Request) *client {
+// newClient makes a client that shares what gets the tokens of another, unless that is nil.
+func newClient(bug Bug, open protocol.Request, shared *tokenSource) *client {
 	c := &client{bug: bug, open: open, stop: func() {}, idle: map[string][]*conn{}, signedIn: map[string]bool{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if open.Credential.Kind == protocol.CredentialClientSecret {
-		c.tokens = newTokenSource(bug, open)
+		c.tokens = shared
+		if shared == nil {
+			c.tokens = newTokenSource(bug, open)
+		}
+		c.tokens.use()
 		c.stop = c.tokens.listen(c.renewAll)
 	}
 	return c
@@ -73,7 +80,10 @@ func (c *client) proto() int {
 	}
 }
 
-// renewAll sends AUTH with the new token on every connection, each as soon as its command in flight is answered.
+// staggerPart is the part of a token's life over which the renewals of all connections are spread: three minutes of an hour.
+const staggerPart = 20
+
+// renewAll sends AUTH with the new token on every connection, one after the other, each as soon as its command in flight is answered.
 func (c *client) renewAll(token accessToken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,20 +91,32 @@ func (c *client) renewAll(token accessToken) {
 	if c.bug == SkipsLaterConnections {
 		conns = conns[:min(1, len(conns))]
 	}
-	for _, cn := range conns {
+	for i, cn := range conns {
+		delay := token.expires.Sub(token.received) / staggerPart * time.Duration(i) / time.Duration(len(conns))
+		if c.bug == NeverStaggers {
+			delay = 0
+		}
+		subscriber := slices.Index(c.subscribed, cn)
 		switch {
-		case c.bug == SkipsSubscribers && cn == c.subscriber:
+		case c.bug == SkipsSubscribers && subscriber >= 0:
+		case c.bug == SkipsEarlierSubscribers && subscriber >= 0 && subscriber < len(c.subscribed)-1:
+		case c.bug == SkipsBusyConnections && subscriber < 0 && !slices.Contains(c.idle[cn.addr], cn):
 		case c.bug == RenewsSeedOnly && cn.addr != c.seed():
-		case cn.proto == 2 && cn == c.subscriber: // RESP2 cannot: the cache will close it, and it comes back
+		case cn.proto == 2 && subscriber >= 0: // RESP2 cannot: the cache will close it, and it comes back
 		case c.bug == SkipsIdleConnections && slices.Contains(c.idle[cn.addr], cn):
 			cn.stale = true
 		default:
-			c.work.Go(func() { c.renew(cn, token) })
+			c.work.Go(func() {
+				if sleep(c.ctx, delay) {
+					c.renew(cn, token)
+				}
+			})
 		}
 	}
 }
 
-// command runs a command on a connection of the pool. A connection that turns out to be dead is replaced once.
+// command runs a command on a connection of the pool. A connection that turns out to be dead before the command was sent is replaced
+// once. What became of a command that was sent, nobody knows: that is for the caller to judge.
 func (c *client) command(ctx context.Context, args []string) (protocol.Value, error) {
 	if c.bug == TokenPerCommand && c.tokens != nil {
 		if _, err := c.tokens.get(ctx); err != nil {
@@ -109,8 +131,11 @@ func (c *client) command(ctx context.Context, args []string) (protocol.Value, er
 	switch {
 	case c.bug == IgnoresSignInErrors && errors.As(err, &refused):
 		return protocol.Simple("OK"), nil
-	case c.bug == PretendsToBeConnected && err != nil:
+	case (c.bug == PretendsToBeConnected || c.bug == AcknowledgesLost && errors.Is(err, errClosed)) && err != nil:
 		return protocol.Simple("QUEUED"), nil
+	case c.bug == LosesBlockedCaller && errors.Is(err, errClosed) && blocks(args):
+		<-c.ctx.Done()
+		return v, err
 	case err != nil:
 		return v, err
 	case v.Type != protocol.TypeError:
@@ -130,7 +155,8 @@ func (c *client) execute(ctx context.Context, args []string) (protocol.Value, er
 		return c.inCluster(ctx, args)
 	}
 	v, err := c.attempt(ctx, c.seed(), false, args)
-	if (errors.Is(err, errClosed) || c.demoted(v)) && c.bug != NeverReconnects {
+	again := errors.Is(err, errClosed) && (!errors.Is(err, errUnanswered) || c.bug == RetriesBlindly)
+	if (again || c.demoted(v)) && c.bug != NeverReconnects {
 		v, err = c.attempt(ctx, c.seed(), false, args)
 	}
 	return v, err
@@ -155,7 +181,7 @@ func (c *client) attempt(ctx context.Context, addr string, asking bool, args []s
 		}
 	}
 	timeout := c.commandTimeout()
-	if strings.HasPrefix(strings.ToUpper(args[0]), "B") {
+	if blocks(args) {
 		timeout = 0 // BLPOP and its kind say themselves how long they block
 	}
 	v, err := cn.do(timeout, args...)
@@ -165,6 +191,8 @@ func (c *client) attempt(ctx context.Context, addr string, asking bool, args []s
 	c.giveBack(cn, err)
 	return v, err
 }
+
+func blocks(args []string) bool { return strings.HasPrefix(strings.ToUpper(args[0]), "B") }
 
 // demoted says whether the reply comes from a node that was a primary: a new connection leads to the one that is now.
 func (c *client) demoted(v protocol.Value) bool {
@@ -203,11 +231,38 @@ func (c *client) take(ctx context.Context, addr string) (*conn, error) {
 		var refused *authError
 		c.refused = c.refused || errors.As(err, &refused)
 		c.broken = c.broken || c.bug == KnowsOneWording && refused != nil && !strings.HasPrefix(refused.text, "WRONGPASS")
+		if c.bug == StormsWhenRefused && refused != nil && !c.storming {
+			c.storming = true
+			c.work.Go(func() { c.storm(addr) })
+		}
 		return nil, err
 	}
+	again := c.signedIn[addr]
 	c.signedIn[addr] = true
 	c.all = append(c.all, cn)
+	switch {
+	case c.bug == AddsListeners && again:
+		c.tokens.listen(func(token accessToken) { c.work.Go(func() { c.renew(cn, token) }) })
+	case c.bug == LeaksConnections && again:
+		c.work.Go(func() {
+			if spare, err := c.dial(c.ctx, addr, nil); err == nil {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.all = append(c.all, spare)
+			}
+		})
+	}
 	return cn, nil
+}
+
+// storm tries to sign in without pause for as long as it is refused.
+func (c *client) storm(addr string) {
+	for c.ctx.Err() == nil {
+		if cn, err := c.dial(c.ctx, addr, nil); err == nil {
+			cn.close()
+			return
+		}
+	}
 }
 
 func (c *client) giveBack(cn *conn, err error) {
@@ -252,6 +307,9 @@ func (c *client) subscribe(ctx context.Context, channels []string, onMessage fun
 				}
 				next, err := c.subscribeOnce(c.ctx, again, onMessage)
 				if err == nil {
+					c.mu.Lock()
+					c.unsubscribed(cn)
+					c.mu.Unlock()
 					cn = next
 					break
 				}
@@ -259,6 +317,12 @@ func (c *client) subscribe(ctx context.Context, channels []string, onMessage fun
 		}
 	})
 	return nil
+}
+
+// unsubscribed drops a subscriber's connection that is gone; the caller holds mu.
+func (c *client) unsubscribed(cn *conn) {
+	is := func(other *conn) bool { return other == cn }
+	c.all, c.subscribed = slices.DeleteFunc(c.all, is), slices.DeleteFunc(c.subscribed, is)
 }
 
 func (c *client) subscribeOnce(ctx context.Context, channels []string, onMessage func(channel, text string)) (*conn, error) {
@@ -275,8 +339,7 @@ func (c *client) subscribeOnce(ctx context.Context, channels []string, onMessage
 		return nil, err
 	}
 	c.mu.Lock()
-	c.all = slices.DeleteFunc(c.all, func(other *conn) bool { return other == c.subscriber })
-	c.all, c.subscriber = append(c.all, cn), cn
+	c.all, c.subscribed = append(c.all, cn), append(c.subscribed, cn)
 	c.mu.Unlock()
 	if len(channels) == 0 {
 		return cn, nil
@@ -306,8 +369,8 @@ func (c *client) subscribeOnce(ctx context.Context, channels []string, onMessage
 func (c *client) close() {
 	c.stop()
 	c.cancel()
-	if c.tokens != nil {
-		c.tokens.close()
+	if c.tokens != nil && c.bug != KeepsRenewing {
+		c.tokens.release()
 	}
 	c.mu.Lock()
 	all := slices.Clone(c.all)

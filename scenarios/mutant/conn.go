@@ -19,6 +19,9 @@ import (
 // errClosed is what a call on a connection gets once the connection is gone.
 var errClosed = errors.New("the connection is closed")
 
+// errUnanswered says besides that a command had been sent, which may have run.
+var errUnanswered = errors.New("before the reply came")
+
 // authError is a sign-in that the cache refused.
 type authError struct{ text string }
 
@@ -41,6 +44,9 @@ type conn struct {
 	onPush  func(protocol.Value)
 
 	call sync.Mutex // held during a call: AUTH waits for a command in flight and the other way round
+	// transaction is held from MULTI to EXEC, into which AUTH must not come.
+	transaction sync.Mutex
+	token       string // with which it was signed in last
 	// pushReplies is set for a RESP2 subscriber, to which replies come as arrays like messages.
 	stale bool // SkipsIdleConnections: renewal is owed
 }
@@ -81,9 +87,13 @@ func (c *client) dial(ctx context.Context, addr string, onPush func(protocol.Val
 		return cn, nil
 	}
 	if err := c.handshake(cn, user, password); err != nil {
+		if c.bug == KeepsAfterTimeout && errors.Is(err, context.DeadlineExceeded) {
+			return cn, nil
+		}
 		cn.close()
 		return nil, err
 	}
+	cn.token = password
 	return cn, nil
 }
 
@@ -168,9 +178,19 @@ func (c *client) userAndPassword(token accessToken) (user, password string) {
 // renew signs in again on the connection. A failure leaves the connection as it is: the cache closes it in its time.
 func (c *client) renew(cn *conn, token accessToken) {
 	user, password := c.userAndPassword(token)
+	if c.bug != RenewsInsideTransactions {
+		cn.transaction.Lock()
+		defer cn.transaction.Unlock()
+	}
+	if cn.token == password && c.bug != AddsListeners { // it was opened with the new token
+		return
+	}
 	err := c.signIn(cn, []string{"AUTH", user, password})
 	var refused *authError
-	if c.bug == BreaksWhenRefusedAgain && errors.As(err, &refused) {
+	switch {
+	case err == nil:
+		cn.token = password
+	case c.bug == BreaksWhenRefusedAgain && errors.As(err, &refused), c.bug == BreaksWhenRenewalDies && errors.Is(err, errUnanswered):
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.broken = true
@@ -208,7 +228,7 @@ func (cn *conn) do(timeout time.Duration, args ...string) (protocol.Value, error
 		case v := <-cn.replies:
 			return v, nil
 		default:
-			return protocol.Value{}, errClosed
+			return protocol.Value{}, fmt.Errorf("%w %w", errClosed, errUnanswered)
 		}
 	case <-expired:
 		if cn.bug == KeepsAfterTimeout {

@@ -28,6 +28,7 @@ func capabilities() []protocol.Capability {
 	return []protocol.Capability{
 		protocol.CapClientSecret, protocol.CapAccessKey, protocol.CapUsername, protocol.CapRESP2, protocol.CapRESP3,
 		protocol.CapPubSub, protocol.CapPool, protocol.CapBlocking, protocol.CapCustomCA, protocol.CapCluster,
+		protocol.CapTransactions, protocol.CapWatch, protocol.CapShared,
 	}
 }
 
@@ -100,7 +101,15 @@ func (d *server) handle(ctx context.Context, r protocol.Request) protocol.Reply 
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.clients[r.Client] = newClient(d.bug, r)
+		var shared *tokenSource
+		if r.ProviderOf != "" {
+			other := d.clients[r.ProviderOf]
+			if other == nil {
+				return closed(r.ProviderOf)
+			}
+			shared = other.tokens
+		}
+		d.clients[r.Client] = newClient(d.bug, r, shared)
 		return protocol.Reply{OK: true}
 	case protocol.OpCommand:
 		c := d.client(r.Client)
@@ -108,6 +117,25 @@ func (d *server) handle(ctx context.Context, r protocol.Request) protocol.Reply 
 			return closed(r.Client)
 		}
 		v, err := c.command(ctx, r.Args)
+		if err != nil {
+			return failed(err)
+		}
+		return protocol.Reply{OK: true, Value: &v}
+	case protocol.OpBegin:
+		c := d.client(r.Client)
+		if c == nil {
+			return closed(r.Client)
+		}
+		if err := c.begin(ctx, r.Watch, r.Commands); err != nil {
+			return failed(err)
+		}
+		return protocol.Reply{OK: true}
+	case protocol.OpExec:
+		c := d.client(r.Client)
+		if c == nil {
+			return closed(r.Client)
+		}
+		v, err := c.exec(ctx)
 		if err != nil {
 			return failed(err)
 		}

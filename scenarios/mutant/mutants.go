@@ -16,54 +16,71 @@ type Mutant struct {
 
 // The bugs.
 const (
-	None                    Bug = ""
-	NeverRefreshes          Bug = "never-refreshes"
-	RefreshesTooLate        Bug = "refreshes-too-late"
-	StopsAfterFirstRefresh  Bug = "stops-after-first-refresh"
-	SkipsIdleConnections    Bug = "skips-idle-connections"
-	SkipsSubscribers        Bug = "skips-subscribers"
-	SkipsLaterConnections   Bug = "skips-later-connections"
-	ReusesFirstToken        Bug = "reuses-first-token"
-	TokenPerCommand         Bug = "token-per-command"
-	GivesUpAfterOneFailure  Bug = "gives-up-after-one-failure"
-	GivesUpWhenRefused      Bug = "gives-up-when-refused"
-	NeverReconnects         Bug = "never-reconnects"
-	NeverResubscribes       Bug = "never-resubscribes"
-	DropsMessages           Bug = "drops-messages"
-	SendsClientID           Bug = "sends-client-id"
-	CorrectsUsername        Bug = "corrects-username"
-	SendsSecretAsPassword   Bug = "sends-secret-as-password"
-	AsksForResource         Bug = "asks-for-resource"
-	OffersOldTLS            Bug = "offers-old-tls"
-	SkipsTLSVerification    Bug = "skips-tls-verification"
-	SkipsHostVerification   Bug = "skips-host-verification"
-	AlwaysRESP2             Bug = "always-resp2"
-	AlwaysRESP3             Bug = "always-resp3"
-	IgnoresCommandErrors    Bug = "ignores-command-errors"
-	IgnoresSignInErrors     Bug = "ignores-sign-in-errors"
-	PretendsToBeConnected   Bug = "pretends-to-be-connected"
-	RepeatsRefusedAuth      Bug = "repeats-refused-auth"
-	InsistsOnInfo           Bug = "insists-on-info"
-	InsistsOnConfig         Bug = "insists-on-config"
-	SendsAccessKeyAsUser    Bug = "sends-access-key-as-user"
-	LosesConnectionOnDenial Bug = "loses-connection-on-denial"
-	DiesWhenClosedEarly     Bug = "dies-when-closed-early"
-	BreaksWhenRefusedAgain  Bug = "breaks-when-refused-again"
-	WaitsForEver            Bug = "waits-for-ever"
-	KeepsAfterTimeout       Bug = "keeps-after-timeout"
-	KnowsOneWording         Bug = "knows-one-wording"
-	KeepsReadOnly           Bug = "keeps-read-only"
-	BreaksWhileLoading      Bug = "breaks-while-loading"
-	SignsInAtSeedOnly       Bug = "signs-in-at-seed-only"
-	RenewsSeedOnly          Bug = "renews-seed-only"
-	NeverFollowsMoved       Bug = "never-follows-moved"
-	ForgetsAsking           Bug = "forgets-asking"
-	NeverRereadsSlots       Bug = "never-rereads-slots"
-	VerifiesAddresses       Bug = "verifies-addresses"
+	None                     Bug = ""
+	NeverRefreshes           Bug = "never-refreshes"
+	RefreshesTooLate         Bug = "refreshes-too-late"
+	StopsAfterFirstRefresh   Bug = "stops-after-first-refresh"
+	SkipsIdleConnections     Bug = "skips-idle-connections"
+	SkipsSubscribers         Bug = "skips-subscribers"
+	SkipsLaterConnections    Bug = "skips-later-connections"
+	ReusesFirstToken         Bug = "reuses-first-token"
+	TokenPerCommand          Bug = "token-per-command"
+	GivesUpAfterOneFailure   Bug = "gives-up-after-one-failure"
+	GivesUpWhenRefused       Bug = "gives-up-when-refused"
+	NeverReconnects          Bug = "never-reconnects"
+	NeverResubscribes        Bug = "never-resubscribes"
+	DropsMessages            Bug = "drops-messages"
+	SendsClientID            Bug = "sends-client-id"
+	CorrectsUsername         Bug = "corrects-username"
+	SendsSecretAsPassword    Bug = "sends-secret-as-password"
+	AsksForResource          Bug = "asks-for-resource"
+	OffersOldTLS             Bug = "offers-old-tls"
+	SkipsTLSVerification     Bug = "skips-tls-verification"
+	SkipsHostVerification    Bug = "skips-host-verification"
+	AlwaysRESP2              Bug = "always-resp2"
+	AlwaysRESP3              Bug = "always-resp3"
+	IgnoresCommandErrors     Bug = "ignores-command-errors"
+	IgnoresSignInErrors      Bug = "ignores-sign-in-errors"
+	PretendsToBeConnected    Bug = "pretends-to-be-connected"
+	RepeatsRefusedAuth       Bug = "repeats-refused-auth"
+	InsistsOnInfo            Bug = "insists-on-info"
+	InsistsOnConfig          Bug = "insists-on-config"
+	SendsAccessKeyAsUser     Bug = "sends-access-key-as-user"
+	LosesConnectionOnDenial  Bug = "loses-connection-on-denial"
+	DiesWhenClosedEarly      Bug = "dies-when-closed-early"
+	BreaksWhenRefusedAgain   Bug = "breaks-when-refused-again"
+	WaitsForEver             Bug = "waits-for-ever"
+	KeepsAfterTimeout        Bug = "keeps-after-timeout"
+	KnowsOneWording          Bug = "knows-one-wording"
+	KeepsReadOnly            Bug = "keeps-read-only"
+	BreaksWhileLoading       Bug = "breaks-while-loading"
+	SignsInAtSeedOnly        Bug = "signs-in-at-seed-only"
+	RenewsSeedOnly           Bug = "renews-seed-only"
+	NeverFollowsMoved        Bug = "never-follows-moved"
+	ForgetsAsking            Bug = "forgets-asking"
+	NeverRereadsSlots        Bug = "never-rereads-slots"
+	VerifiesAddresses        Bug = "verifies-addresses"
+	RenewsInsideTransactions Bug = "renews-inside-transactions"
+	MovesTransactions        Bug = "moves-transactions"
+	RetriesTransactions      Bug = "retries-transactions"
+	SkipsBusyConnections     Bug = "skips-busy-connections"
+	LosesBlockedCaller       Bug = "loses-blocked-caller"
+	KnowsOneListener         Bug = "knows-one-listener"
+	ClosesSharedProvider     Bug = "closes-shared-provider"
+	SkipsEarlierSubscribers  Bug = "skips-earlier-subscribers"
+	AddsListeners            Bug = "adds-listeners"
+	LeaksConnections         Bug = "leaks-connections"
+	KeepsRenewing            Bug = "keeps-renewing"
+	StormsWhenRefused        Bug = "storms-when-refused"
+	AcknowledgesLost         Bug = "acknowledges-lost"
+	RetriesBlindly           Bug = "retries-blindly"
+	BreaksWhenRenewalDies    Bug = "breaks-when-renewal-dies"
 
 	// TwoMinutesBefore is not one of [Mutants], for the scaled lane cannot tell: a token that lives for ten seconds is always two
 	// minutes before its end, and renewed without pause. In the virtual lane it is renewed at the fifty-eighth minute.
 	TwoMinutesBefore Bug = "two-minutes-before"
+	// NeverStaggers is not one of them either: staggering is looked at in the virtual lane only.
+	NeverStaggers Bug = "never-staggers"
 )
 
 // Mutants are all of them.
@@ -74,7 +91,7 @@ func Mutants() []Mutant {
 		{RefreshesTooLate, "the refresh is due when the token is about to expire",
 			[]string{"refresh.three-minutes-before", "refresh.idle-pool"}, "signin.scope"},
 		{StopsAfterFirstRefresh, "the timer is not set again after the first refresh",
-			[]string{"refresh.again-and-again"}, "refresh.same-connection"},
+			[]string{"refresh.again-and-again", "cluster.three-tokens"}, "refresh.same-connection"},
 		{SkipsIdleConnections, "only the connection that is used next is renewed",
 			[]string{"refresh.three-minutes-before", "refresh.idle-pool"}, "refresh.same-connection"},
 		{SkipsSubscribers, "the subscriber's connection is forgotten at renewal",
@@ -92,7 +109,7 @@ func Mutants() []Mutant {
 		{NeverReconnects, "a closed connection stays closed",
 			[]string{"reconnect.after-reboot", "reconnect.fresh-token", "reconnect.renewed-again", "keys.entra-client-comes-back", "keys.changed-twice", "policy.removed", "reconnect.after-outage", "limits.idle", "keys.entra-enabled", "failover.planned", "failover.unplanned", "maintenance.survived", "maintenance.subscribes-again", "cluster.failover"}, "refresh.same-connection"},
 		{NeverResubscribes, "the subscriber reconnects without subscribing again",
-			[]string{"pubsub.resp2-comes-back", "maintenance.subscribes-again"}, "pubsub.resp3-survives"},
+			[]string{"pubsub.resp2-comes-back", "maintenance.subscribes-again", "cluster.subscriber"}, "pubsub.resp3-survives"},
 		{DropsMessages, "messages do not reach the application",
 			[]string{"pubsub.delivers", "pubsub.resp3-survives", "pubsub.resp2-comes-back", "maintenance.announced"}, "signin.object-id"},
 		{SendsClientID, "the user name is the client ID, the classic mistake",
@@ -116,7 +133,7 @@ func Mutants() []Mutant {
 		{IgnoresSignInErrors, "a refused sign-in is not noticed and replies are made up",
 			[]string{"refused.wrong-audience", "refused.foreign-tenant", "refused.unassigned", "refused.expired-token", "refused.client-id", "refused.once-per-connection", "refused.comes-in-later", "keys.key-refused-after"}, "signin.object-id"},
 		{PretendsToBeConnected, "commands are queued and answered while there is no connection",
-			[]string{"outage.error-reaches-caller", "signin.verifies-certificate"}, "signin.object-id"},
+			[]string{"outage.error-reaches-caller", "signin.verifies-certificate", "transactions.cut"}, "signin.object-id"},
 		{RepeatsRefusedAuth, "a refused AUTH is sent again and again on the same connection",
 			[]string{"refused.once-per-connection"}, "refused.unassigned"},
 		{InsistsOnInfo, "INFO at connect is taken as a must, though the policy denies it",
@@ -132,7 +149,7 @@ func Mutants() []Mutant {
 		{WaitsForEver, "a reply is waited for without a bound",
 			[]string{"trouble.lost-reply", "trouble.dead-connections"}, "refresh.same-connection"},
 		{KeepsAfterTimeout, "a connection whose reply was not waited for is used again",
-			[]string{"trouble.late-reply"}, "refresh.same-connection"},
+			[]string{"trouble.late-reply", "reconnect.slow-sign-in"}, "refresh.same-connection"},
 		{KnowsOneWording, "a refusal that does not begin with WRONGPASS is taken for a fault that lasts",
 			[]string{"trouble.other-wording", "limits.max-clients"}, "refused.unassigned"},
 		{KeepsReadOnly, "a connection to a node that takes no writes any more is kept",
@@ -146,11 +163,41 @@ func Mutants() []Mutant {
 		{NeverFollowsMoved, "a redirection is handed out as an error",
 			[]string{"cluster.moved", "cluster.scaled"}, "cluster.every-node"},
 		{ForgetsAsking, "the other node is not told that it was another that sent the client",
-			[]string{"cluster.ask"}, "cluster.moved"},
+			[]string{"cluster.ask", "cluster.renewed-while-migrating"}, "cluster.moved"},
 		{NeverRereadsSlots, "which node serves which slot is asked for once",
 			[]string{"cluster.node-gone"}, "cluster.moved"},
 		{VerifiesAddresses, "the certificate is held against the address that a node was named by",
 			[]string{"cluster.host-certificate"}, "cluster.every-node"},
+		{RenewsInsideTransactions, "AUTH with a new token is sent between MULTI and EXEC",
+			[]string{"transactions.renewed-meanwhile"}, "transactions.cut"},
+		{MovesTransactions, "a transaction that was begun before a new token came is run on another connection",
+			[]string{"transactions.still-watched"}, "transactions.watch-lost"},
+		{RetriesTransactions, "a transaction whose connection is gone is run again, whatever was watched and whether or not it ran",
+			[]string{"transactions.watch-lost", "transactions.exec-unanswered"}, "transactions.still-watched"},
+		{SkipsBusyConnections, "a connection on which a command waits is forgotten at renewal",
+			[]string{"blocking.worker", "load.all-kinds"}, "refresh.same-connection"},
+		{LosesBlockedCaller, "who waits for a job is not told that the connection has ended",
+			[]string{"blocking.as-long-as-it-takes"}, "reconnect.after-reboot"},
+		{KnowsOneListener, "the provider tells of new tokens only who asked last to be told",
+			[]string{"sharing.both-renewed"}, "refresh.same-connection"},
+		{ClosesSharedProvider, "the first client that is closed ends the provider that it shares with another",
+			[]string{"sharing.one-closed"}, "sharing.both-renewed"},
+		{SkipsEarlierSubscribers, "only the last subscriber's connection is renewed",
+			[]string{"pubsub.two-subscribers"}, "pubsub.resp3-survives"},
+		{AddsListeners, "each reconnect asks once more to be told of new tokens",
+			[]string{"load.once-per-token"}, "reconnect.after-reboot"},
+		{LeaksConnections, "each reconnect leaves a connection behind that nobody uses",
+			[]string{"load.no-leak"}, "load.once-per-token"},
+		{KeepsRenewing, "what gets the tokens does not end with the client",
+			[]string{"close.quiet"}, "close.during-renewal"},
+		{StormsWhenRefused, "a refused sign-in is tried again without a pause",
+			[]string{"refused.bounded-rate"}, "refused.unassigned"},
+		{AcknowledgesLost, "a command whose connection ended before the reply is taken for done",
+			[]string{"reconnect.acknowledged"}, "refresh.same-connection"},
+		{RetriesBlindly, "a command is sent again, also when it may have run",
+			[]string{"reconnect.not-twice"}, "reconnect.acknowledged"},
+		{BreaksWhenRenewalDies, "a renewal whose connection ends before the reply ends the client",
+			[]string{"trouble.reboot-during-auth"}, "refresh.same-connection"},
 		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
 			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 	}

@@ -46,6 +46,7 @@ type tokenSource struct {
 	next      int
 	renewing  bool
 	fetching  int // requests in flight
+	users     int // clients
 }
 
 func newTokenSource(bug Bug, r protocol.Request) *tokenSource {
@@ -117,7 +118,9 @@ func (s *tokenSource) listen(f func(accessToken)) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := s.next
-	s.next++
+	if s.bug != KnowsOneListener {
+		s.next++
+	}
 	s.listeners[id] = f
 	return func() {
 		s.mu.Lock()
@@ -225,10 +228,22 @@ func parseToken(raw string) (accessToken, error) {
 	return accessToken{raw: raw, objectID: claims.ObjectID, received: time.Now(), expires: time.Unix(claims.Expires, 0)}, nil
 }
 
-func (s *tokenSource) close() {
+func (s *tokenSource) use() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users++
+}
+
+// release ends the renewal once no client uses it any more.
+func (s *tokenSource) release() {
 	s.mu.Lock()
 	cancel := s.cancel
+	s.users--
+	used := s.users > 0 && s.bug != ClosesSharedProvider
 	s.mu.Unlock()
+	if used {
+		return
+	}
 	if cancel != nil {
 		cancel()
 	}

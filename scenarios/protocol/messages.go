@@ -21,6 +21,8 @@ const (
 	OpOpen      Op = "open"
 	OpCommand   Op = "command"
 	OpSubscribe Op = "subscribe"
+	OpBegin     Op = "begin"
+	OpExec      Op = "exec"
 	OpClose     Op = "close"
 	OpShutdown  Op = "shutdown"
 )
@@ -62,12 +64,16 @@ const (
 	CapBlocking     Capability = "blocking" // blocking commands such as BLPOP
 	CapEvents       Capability = "events"   // passes on what the library tells its user about tokens
 	CapCustomCA     Capability = "tls:custom-ca"
-	CapCluster      Capability = "cluster" // speaks to the nodes of a clustered cache
+	CapCluster      Capability = "cluster"            // speaks to the nodes of a clustered cache
+	CapTransactions Capability = "transactions"       // MULTI and EXEC
+	CapWatch        Capability = "transactions:watch" // and WATCH before them
+	CapShared       Capability = "shared-provider"    // clients of one application can share what gets their tokens
 )
 
 // Capabilities is the closed list in the order of their declaration.
 func Capabilities() []Capability {
-	return []Capability{CapClientSecret, CapAccessKey, CapUsername, CapRESP2, CapRESP3, CapPubSub, CapPool, CapBlocking, CapEvents, CapCustomCA, CapCluster}
+	return []Capability{CapClientSecret, CapAccessKey, CapUsername, CapRESP2, CapRESP3, CapPubSub, CapPool, CapBlocking, CapEvents, CapCustomCA, CapCluster,
+		CapTransactions, CapWatch, CapShared}
 }
 
 // CredentialKind says how a client signs in.
@@ -83,7 +89,7 @@ const (
 func (k CredentialKind) Capability() Capability { return Capability("credential:" + string(k)) }
 
 // Request is one line from the harness to a driver. Which members belong to which op is in request.schema.json; use the
-// constructors ([Hello], [Open], [Command], [Subscribe], [Close], [Shutdown]) to get the right ones.
+// constructors ([Hello], [Open], [Command], [Subscribe], [Begin], [Exec], [Close], [Shutdown]) to get the right ones.
 type Request struct {
 	ID int64 `json:"id"`
 	Op Op    `json:"op"`
@@ -91,7 +97,7 @@ type Request struct {
 	Protocol int    `json:"protocol,omitempty"` // hello
 	Harness  string `json:"harness,omitempty"`  // hello: name and version of the harness
 
-	Client string `json:"client,omitempty"` // open, command, subscribe, close: the harness's name for the client object
+	Client string `json:"client,omitempty"` // all but hello and shutdown: the harness's name for the client object
 
 	Scenario   string      `json:"scenario,omitempty"` // open: for the driver's own logs; a driver never branches on it
 	Cache      *Cache      `json:"cache,omitempty"`
@@ -100,9 +106,14 @@ type Request struct {
 	Username   string      `json:"username,omitempty"` // open: the user name that the application configured by hand
 	Scopes     []string    `json:"scopes,omitempty"`
 	Options    *Options    `json:"options,omitempty"`
+	// ProviderOf, in open, names an open client whose credential provider this one shares; its credential is the same.
+	ProviderOf string `json:"provider_of,omitempty"`
 
 	Args     []string `json:"args,omitempty"`     // command
 	Channels []string `json:"channels,omitempty"` // subscribe
+
+	Watch    []string   `json:"watch,omitempty"`    // begin: the keys to be watched
+	Commands [][]string `json:"commands,omitempty"` // begin: the commands of the transaction
 }
 
 // Cache says where the cache is.
@@ -162,7 +173,15 @@ func Subscribe(client string, channels ...string) Request {
 	return Request{Op: OpSubscribe, Client: client, Channels: channels}
 }
 
-// Close closes a client and its credential provider.
+// Begin begins a transaction of commands that is to be ended by [Exec]; a client has one at a time. The keys of watch may be none.
+func Begin(client string, watch []string, commands ...[]string) Request {
+	return Request{Op: OpBegin, Client: client, Watch: watch, Commands: commands}
+}
+
+// Exec runs the transaction that was begun.
+func Exec(client string) Request { return Request{Op: OpExec, Client: client} }
+
+// Close closes a client, and its credential provider unless another client shares that.
 func Close(client string) Request { return Request{Op: OpClose, Client: client} }
 
 // Shutdown ends the driver.
@@ -186,8 +205,18 @@ func (r Request) Needs() []Capability {
 		if r.Options != nil && r.Options.RESP != 0 {
 			needs = append(needs, Capability(fmt.Sprintf("resp%d", r.Options.RESP)))
 		}
+		if r.ProviderOf != "" {
+			needs = append(needs, CapShared)
+		}
 	case OpSubscribe:
 		needs = append(needs, CapPubSub)
+	case OpBegin:
+		needs = append(needs, CapTransactions)
+		if len(r.Watch) > 0 {
+			needs = append(needs, CapWatch)
+		}
+	case OpExec:
+		needs = append(needs, CapTransactions)
 	}
 	return needs
 }
@@ -212,7 +241,7 @@ type Reply struct {
 	OK    bool   `json:"ok"`
 	Error *Error `json:"error,omitempty"`
 
-	Value *Value `json:"reply,omitempty"` // command: what the server answered, as the library hands it to its user
+	Value *Value `json:"reply,omitempty"` // command, exec: what the server answered, as the library hands it to its user
 
 	Protocol     int          `json:"protocol,omitempty"` // hello
 	Driver       *DriverInfo  `json:"driver,omitempty"`

@@ -140,6 +140,7 @@ func TestBadLinesFromADriverNameTheFieldAndShowTheBytes(t *testing.T) {
 		"hello with protocol 2":      {strings.Replace(helloReply, `"protocol":1`, `"protocol":2`, 1), OpHello, "protocol", ""},
 		"unknown capability":         {strings.Replace(helloReply, "pubsub", "pub-sub", 1), OpHello, "capabilities[1]", "one of"},
 		"command without reply":      {`{"id":1,"ok":true}`, OpCommand, "reply", "missing"},
+		"exec with one reply":        {`{"id":1,"ok":true,"reply":{"type":"integer","value":1}}`, OpExec, "reply.type", "one of"},
 		"unknown type":               {`{"id":1,"ok":true,"reply":{"type":"text","value":"x"}}`, OpCommand, "reply.type", "one of"},
 		"integer as text":            {`{"id":1,"ok":true,"reply":{"type":"integer","value":"1"}}`, OpCommand, "reply.value", "integer"},
 		"bulk that is null":          {`{"id":1,"ok":true,"reply":{"type":"bulk","value":null}}`, OpCommand, "reply.value", "missing"},
@@ -245,6 +246,11 @@ func TestNeeds(t *testing.T) {
 	assert.Equal(t, []Capability{CapClientSecret, CapCluster, CapUsername, CapRESP3}, open.Needs())
 	assert.Equal(t, []Capability{CapPubSub}, Subscribe("c", "x").Needs())
 	assert.Empty(t, Command("c", "PING").Needs())
+	open.ProviderOf = "other"
+	assert.Contains(t, open.Needs(), CapShared)
+	assert.Equal(t, []Capability{CapTransactions}, Begin("c", nil, []string{"PING"}).Needs())
+	assert.Equal(t, []Capability{CapTransactions, CapWatch}, Begin("c", []string{"k"}, []string{"PING"}).Needs())
+	assert.Equal(t, []Capability{CapTransactions}, Exec("c").Needs())
 }
 
 func TestRedaction(t *testing.T) {

@@ -26,8 +26,8 @@ var Schemas embed.FS
 const schemaBase = "https://github.com/entracache/entracache/scenarios/protocol/"
 
 type schemaSet struct {
-	request, event                  *jsonschema.Schema
-	reply, helloReply, commandReply *jsonschema.Schema
+	request, event                             *jsonschema.Schema
+	reply, helloReply, commandReply, execReply *jsonschema.Schema
 }
 
 var schemas = sync.OnceValue(func() schemaSet {
@@ -52,6 +52,7 @@ var schemas = sync.OnceValue(func() schemaSet {
 		reply:        compiler.MustCompile(schemaBase + "reply.schema.json"),
 		helloReply:   compiler.MustCompile(schemaBase + "reply.schema.json#/$defs/hello"),
 		commandReply: compiler.MustCompile(schemaBase + "reply.schema.json#/$defs/command"),
+		execReply:    compiler.MustCompile(schemaBase + "reply.schema.json#/$defs/exec"),
 	}
 })
 
@@ -62,6 +63,8 @@ func (s schemaSet) replyTo(op Op) *jsonschema.Schema {
 		return s.helloReply
 	case OpCommand:
 		return s.commandReply
+	case OpExec:
+		return s.execReply
 	default:
 		return s.reply
 	}

@@ -1,0 +1,60 @@
+@transactions
+Feature: A transaction is not disturbed by a renewal
+  "Then the apps must send an AUTH command to the Redis server to avoid disrupting connections." Between MULTI and EXEC every command
+  is queued, and so is AUTH: its reply would be one more among those of the application. And what WATCH watches is lost with its
+  connection: then the transaction must not run.
+
+  Background:
+    Given a cache that accepts Microsoft Entra tokens
+    And a service principal with the access policy "Data Owner"
+    And tokens that live for 60 minutes
+
+  @id:transactions.renewed-meanwhile @must @req:ENT-EXPIRE-2 @needs:transactions @process
+  Scenario: A new token comes while a transaction is open
+    Given the key "stock" holds "7"
+    And the client has begun the transaction "DECR stock; INCR sold"
+    When a new token has come
+    And the client ends the transaction
+    Then the transaction answers "6, 1"
+    And the cache holds "6" under "stock"
+    And within 10 minutes "GET sold" succeeds
+    And the command answers "1"
+
+  @id:transactions.still-watched @must @req:ENT-EXPIRE-2 @needs:transactions @needs:transactions:watch @process
+  Scenario: A watched key is watched still when a new token has come
+    Given the key "stock" holds "7"
+    And the client has begun the transaction "DECR stock; INCR sold", watching "stock"
+    When a new token has come
+    And somebody else sets "stock" to "0"
+    And the client ends the transaction
+    Then the transaction was not run
+    And the cache holds "0" under "stock"
+    And the cache holds nothing under "sold"
+
+  @id:transactions.watch-lost @must @req:ENT-RETRY-1 @needs:transactions @needs:transactions:watch @process
+  Scenario: What was watched on a connection that is gone is not taken for unchanged
+    Given the key "stock" holds "7"
+    And the client has begun the transaction "DECR stock; INCR sold", watching "stock"
+    When the cache reboots
+    And somebody else sets "stock" to "0"
+    And the client ends the transaction
+    Then the transaction was not run
+    And the cache holds "0" under "stock"
+    And the cache holds nothing under "sold"
+
+  @id:transactions.cut @must @req:ENT-RETRY-1 @needs:transactions @process
+  Scenario: The nodes reboot while a transaction is open
+    Given the client has begun the transaction "INCR first; INCR second"
+    When the cache reboots
+    And the client ends the transaction
+    Then the transaction ran as a whole and once, or not at all, and the client says nothing else
+    And within 10 minutes "PING" succeeds
+
+  @id:transactions.exec-unanswered @should @req:ENT-RETRY-2 @needs:transactions @process
+  Scenario: The connection ends after the transaction ran, and before the client has its answer
+    Given the client has opened a connection
+    And the connection ends before the next "EXEC" is answered
+    And the client has begun the transaction "INCR first; INCR second"
+    When the client ends the transaction
+    Then an "EXEC" was left without an answer by the way
+    And the transaction ran as a whole and once, or not at all, and the client says nothing else
