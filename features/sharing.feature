@@ -17,7 +17,7 @@ Feature: Clients of one application share what gets their tokens
     And every connection that the client kept has sent AUTH with a newer token before the old one expired
     And no connection was closed by the cache
 
-  @id:sharing.one-closed @must @req:ENT-REFRESH-1 @needs:shared-provider @process
+  @id:sharing.one-closed @must @req:ENT-REFRESH-1 @needs:shared-provider
   Scenario: One of the clients is closed, and the other is still renewed
     Given the client has opened a connection
     And a second client has opened a connection, with the credentials provider of the first

@@ -9,9 +9,17 @@ Feature: A transaction is not disturbed by a renewal
     And a service principal with the access policy "Data Owner"
     And tokens that live for 60 minutes
 
-  @id:transactions.renewed-meanwhile @must @req:ENT-EXPIRE-2 @needs:transactions @process
+  @id:transactions.first-of-all @must @req:ENT-PASS-1 @needs:transactions @needs:transactions:watch @process
+  Scenario: The connection that a transaction opens is signed in
+    Given the client has begun the transaction "INCR first; INCR second", watching "first"
+    When the client ends the transaction
+    Then the transaction answers "1, 1"
+    And every sign-in used a token that the issuer gave to this application
+
+  @id:transactions.renewed-meanwhile @must @req:ENT-EXPIRE-2 @needs:transactions
   Scenario: A new token comes while a transaction is open
     Given the key "stock" holds "7"
+    And the client has opened a connection
     And the client has begun the transaction "DECR stock; INCR sold"
     When a new token has come
     And the client ends the transaction
@@ -23,6 +31,7 @@ Feature: A transaction is not disturbed by a renewal
   @id:transactions.still-watched @must @req:ENT-EXPIRE-2 @needs:transactions @needs:transactions:watch @process
   Scenario: A watched key is watched still when a new token has come
     Given the key "stock" holds "7"
+    And the client has opened a connection
     And the client has begun the transaction "DECR stock; INCR sold", watching "stock"
     When a new token has come
     And somebody else sets "stock" to "0"
@@ -34,23 +43,26 @@ Feature: A transaction is not disturbed by a renewal
   @id:transactions.watch-lost @must @req:ENT-RETRY-1 @needs:transactions @needs:transactions:watch @process
   Scenario: What was watched on a connection that is gone is not taken for unchanged
     Given the key "stock" holds "7"
+    And the client has opened a connection
     And the client has begun the transaction "DECR stock; INCR sold", watching "stock"
     When the cache reboots
+    And 2 minutes have passed
     And somebody else sets "stock" to "0"
     And the client ends the transaction
     Then the transaction was not run
     And the cache holds "0" under "stock"
     And the cache holds nothing under "sold"
 
-  @id:transactions.cut @must @req:ENT-RETRY-1 @needs:transactions @process
+  @id:transactions.cut @must @req:ENT-RETRY-1 @needs:transactions
   Scenario: The nodes reboot while a transaction is open
-    Given the client has begun the transaction "INCR first; INCR second"
+    Given the client has opened a connection
+    And the client has begun the transaction "INCR first; INCR second"
     When the cache reboots
     And the client ends the transaction
     Then the transaction ran as a whole and once, or not at all, and the client says nothing else
     And within 10 minutes "PING" succeeds
 
-  @id:transactions.exec-unanswered @should @req:ENT-RETRY-2 @needs:transactions @process
+  @id:transactions.exec-unanswered @should @req:ENT-RETRY-2 @needs:transactions
   Scenario: The connection ends after the transaction ran, and before the client has its answer
     Given the client has opened a connection
     And the connection ends before the next "EXEC" is answered

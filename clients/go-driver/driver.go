@@ -30,6 +30,8 @@ type Library struct {
 	// Open makes the client of a request, as an application would wire it up. Its error is one of the configuration, unless it is an
 	// [OpenError].
 	Open func(Request) (Client, error)
+	// OpenShared is Open for a client that shares the credentials provider of another. It is nil without the capability shared-provider.
+	OpenShared func(Request, Client) (Client, error)
 	// Describe sorts an error of the library's, which this package knows nothing of, into the protocol's kinds.
 	Describe func(error) *Failure
 }
@@ -41,6 +43,14 @@ type Client interface {
 	// Subscribe returns when the cache has confirmed every channel. From then on messages go to deliver.
 	Subscribe(ctx context.Context, channels []string, deliver func(channel, message string)) error
 	Close()
+}
+
+// Transactor is a client of a library with the capability transactions.
+type Transactor interface {
+	// Begin sends what the library sends before EXEC. The keys to be watched may be none.
+	Begin(ctx context.Context, commands [][]string, watch []string) error
+	// Exec returns the replies, or nil where a watched key had changed.
+	Exec() (any, error)
 }
 
 // Main is a driver's main function.
@@ -145,6 +155,24 @@ func (d *driver) handle(r Request, answer *Response) error {
 		return c.Subscribe(ctx, r.Channels, func(channel, message string) {
 			d.send(messageEvent{"message", r.Client, channel, message})
 		})
+	case "begin":
+		c, err := d.transactor(r)
+		if err != nil {
+			return err
+		}
+		return c.Begin(ctx, r.Commands, r.Watch)
+	case "exec":
+		c, err := d.transactor(r)
+		if err != nil {
+			return err
+		}
+		value, err := c.Exec()
+		if err != nil {
+			return err
+		}
+		reply := ReplyOf(value)
+		answer.Reply = &reply
+		return nil
 	case "close":
 		c, err := d.client(r.Client)
 		if err != nil {
@@ -172,7 +200,7 @@ func (d *driver) open(r Request) error {
 		return &ConfigError{errors.New("a client of this name is open already: close it first")}
 	}
 
-	c, err := d.library.Open(r)
+	c, err := d.openAs(r)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
@@ -184,6 +212,31 @@ func (d *driver) open(r Request) error {
 	}
 	d.clients[r.Client] = c
 	return nil
+}
+
+func (d *driver) openAs(r Request) (Client, error) {
+	switch {
+	case r.ProviderOf == "":
+		return d.library.Open(r)
+	case d.library.OpenShared == nil:
+		return nil, &UnsupportedError{"member", "provider_of"}
+	}
+	other, err := d.client(r.ProviderOf)
+	if err != nil {
+		return nil, err
+	}
+	return d.library.OpenShared(r, other)
+}
+
+func (d *driver) transactor(r Request) (Transactor, error) {
+	c, err := d.client(r.Client)
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := c.(Transactor); ok {
+		return t, nil
+	}
+	return nil, &UnsupportedError{"op", r.Op}
 }
 
 func (d *driver) client(name string) (Client, error) {

@@ -8,7 +8,12 @@ type Request struct {
 	Client   string   `json:"client"`
 	Args     []string `json:"args"`
 	Channels []string `json:"channels"`
-	Cache    struct {
+
+	Watch      []string   `json:"watch"`
+	Commands   [][]string `json:"commands"`
+	ProviderOf string     `json:"provider_of"`
+
+	Cache struct {
 		Host  string `json:"host"`
 		Port  int    `json:"port"`
 		CAPEM string `json:"ca_pem"`

@@ -26,10 +26,12 @@ type client struct {
 
 	mu            sync.Mutex
 	subscriptions []*redis.PubSub
+	begun         *transaction // and not ended
 }
 
-// newClient follows go-redis' README, section Authentication. It opens no connection: go-redis does so for the first command.
-func newClient(r driver.Request) (*client, error) {
+// newClient follows go-redis' README, section Authentication. It opens no connection: go-redis does so for the first command. The
+// credentials provider is that of shared, unless that is nil.
+func newClient(r driver.Request, shared *client) (*client, error) {
 	roots, err := driver.CertPool(r.Cache.CAPEM)
 	if err != nil {
 		return nil, err
@@ -46,7 +48,11 @@ func newClient(r driver.Request) (*client, error) {
 	}
 	c := &client{}
 
-	if r.Credential.Kind == "access-key" {
+	if shared != nil && shared.provider != nil {
+		c.provider, c.entra = shared.provider, shared.entra
+		c.provider.users.Add(1)
+		options.StreamingCredentialsProvider = c.provider
+	} else if r.Credential.Kind == "access-key" {
 		options.Username, options.Password = r.Username, r.Credential.AccessKey
 	} else {
 		// The provider retries; two nested policies would multiply.
@@ -55,6 +61,7 @@ func newClient(r driver.Request) (*client, error) {
 		}
 		c.provider = newProvider(c.entra.Credential, r.Scopes, r.Username)
 		c.provider.timeout *= c.entra.Rate
+		c.provider.users.Add(1)
 		options.StreamingCredentialsProvider = c.provider
 	}
 	if r.Cache.Cluster {
@@ -151,7 +158,7 @@ func (c *client) Subscribe(ctx context.Context, channels []string, deliver func(
 // Close ends the provider first, so that a connection that waits for a token does not hold up the rest. The client is closed in
 // any case: what go-redis may complain of is a connection that the cache has closed before.
 func (c *client) Close() {
-	if c.provider != nil {
+	if c.provider != nil && c.provider.users.Add(-1) == 0 {
 		c.provider.Close()
 		defer c.entra.Close()
 	}

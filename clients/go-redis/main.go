@@ -18,8 +18,12 @@ var library = driver.Library{
 	Capabilities: []string{
 		"credential:client-secret", "credential:access-key", "credential:username",
 		"resp2", "resp3", "pubsub", "pool", "blocking", "tls:custom-ca", "cluster",
+		"transactions", "transactions:watch", "shared-provider",
 	},
-	Open:     func(r driver.Request) (driver.Client, error) { return newClient(r) },
+	Open: func(r driver.Request) (driver.Client, error) { return newClient(r, nil) },
+	OpenShared: func(r driver.Request, other driver.Client) (driver.Client, error) {
+		return newClient(r, other.(*client))
+	},
 	Describe: describe,
 }
 

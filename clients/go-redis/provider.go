@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -36,6 +37,7 @@ type provider struct {
 	scopes        []string
 	username      string        // "": the token's object ID
 	timeout       time.Duration // of one request
+	users         atomic.Int32  // clients
 
 	ctx   context.Context
 	Close context.CancelFunc // ends the refreshing; after it no new token can be had

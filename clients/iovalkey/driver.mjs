@@ -19,6 +19,8 @@ drive({
     'pubsub',
     'blocking',
     'tls:custom-ca',
+    'transactions',
+    'transactions:watch',
   ],
   limits: LIMITS,
   open: (request, emit) => new SampleApplication(library, request, emit),

@@ -33,6 +33,7 @@ export class SampleApplication {
   #redis;
   #subscriber;
   #blocked = new Set(); // connections that wait in a blocking command
+  #transaction; // the client on which one was begun
   #closed = false;
 
   /**
@@ -92,6 +93,23 @@ export class SampleApplication {
       this.#subscriber.on('message', (channel, value) => this.#emit({ event: 'message', channel, value }));
     }
     await this.#subscriber.subscribe(...channels);
+  }
+
+  // The library's README: with pipeline false, each command is sent as it comes
+  // and answered QUEUED. The sample has no transactions, and so no tries for them.
+  async begin(commands, watch) {
+    const redis = this.#redis;
+    if (watch) await redis.watch(...watch);
+    await Promise.all([redis.multi({ pipeline: false }), ...commands.map(args => redis.call(...args))]);
+    this.#transaction = redis;
+  }
+
+  async exec() {
+    if (!this.#transaction) throw new Refusal('config', 'no transaction was begun');
+    const redis = this.#transaction;
+    this.#transaction = undefined;
+    const results = await redis.exec();
+    return reply(results && results.map(([error, value]) => error ?? value));
   }
 
   close() {

@@ -19,8 +19,10 @@ const PROTOCOL = 1;
  * @param libraries names of packages; the first is the one under test
  * @param capabilities what the driver declares
  * @param limits the protocol's limits, if the library has any
- * @param open makes a session of a request and a function that sends an event
- *   for it; a session has open(), command(args), subscribe(channels) and close()
+ * @param open makes a session of a request, a function that sends an event
+ *   for it, and the session whose provider it shares, if any; a session has
+ *   open(), command(args), subscribe(channels), begin(commands, watch), exec()
+ *   and close()
  * @param describeError turns a thrown value into the protocol's error object
  */
 export function drive({ name, home, libraries, capabilities, limits, open: newSession, describeError }) {
@@ -62,7 +64,7 @@ export function drive({ name, home, libraries, capabilities, limits, open: newSe
       // A library may go on after its last client is gone; to the harness the
       // client no longer exists.
       if (sessions.get(client) === opening) send({ ...event, client });
-    });
+    }, request.provider_of && session({ client: request.provider_of }));
     sessions.set(client, opening);
     try {
       await opening.open();
@@ -89,6 +91,8 @@ export function drive({ name, home, libraries, capabilities, limits, open: newSe
     open,
     command: async request => ({ reply: await session(request).command(request.args) }),
     subscribe: request => session(request).subscribe(request.channels),
+    begin: request => session(request).begin(request.commands, request.watch),
+    exec: async request => ({ reply: await session(request).exec() }),
     close,
     shutdown,
   })), describeError);

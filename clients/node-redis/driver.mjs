@@ -9,7 +9,7 @@ import {
   UnableToObtainNewCredentialsError,
 } from '@redis/client/dist/lib/authx/index.js';
 import { EntraidCredentialsProvider, MSALIdentityProvider, OID_CREDENTIALS_MAPPER } from '@redis/entraid';
-import { createClient, createCluster, DEFAULT_RESP } from 'redis';
+import { createClient, createCluster, DEFAULT_RESP, WatchError } from 'redis';
 import { blocks } from '../node-driver/blocking.mjs';
 import { Refusal } from '../node-driver/values.mjs';
 import { describeError, nodeRedisReply, TYPE_MAPPING } from './values.mjs';
@@ -26,9 +26,12 @@ class Session {
   #subscriber; // promise, made at the first subscription under RESP2
   #opened = []; // everything that close() has to end
   #emit;
+  #provider; // of credentials
+  #transaction; // { exec, done }: the one that was begun
 
-  constructor(request, emit) {
+  constructor(request, emit, shared) {
     this.#emit = emit;
+    this.#provider = shared?.provider;
     this.#name = request.client;
     this.#options = request.options ?? {};
     const { cache } = request;
@@ -81,6 +84,52 @@ class Session {
     });
   }
 
+  // docs/transactions.md: exec() sends MULTI, the commands and itself together.
+  // What is watched wants a connection of its own, from a pool, in a function
+  // of the application's; that waits in there for the harness to say exec.
+  async begin(commands, watch) {
+    let exec;
+    const asked = new Promise(resolve => { exec = resolve; });
+    const run = async client => {
+      const multi = client.withTypeMapping(TYPE_MAPPING).multi();
+      commands.forEach(args => multi.addCommand(args));
+      await asked;
+      return multi.exec();
+    };
+    let done;
+    if (watch) {
+      const pool = await (this.#pool ??= this.#connectPool());
+      await new Promise((begun, failed) => {
+        done = pool.execute(async client => {
+          await client.watch(watch);
+          begun();
+          return run(client);
+        });
+        done.catch(failed);
+      });
+    } else {
+      done = run(this.#client);
+    }
+    this.#transaction = { exec, done };
+  }
+
+  async exec() {
+    if (!this.#transaction) throw new Refusal('config', 'no transaction was begun');
+    const { exec, done } = this.#transaction;
+    this.#transaction = undefined;
+    exec();
+    try {
+      return nodeRedisReply(await done);
+    } catch (error) {
+      if (error instanceof WatchError) return { type: 'null', value: null };
+      throw error;
+    }
+  }
+
+  get provider() {
+    return this.#provider;
+  }
+
   close() {
     // destroy() also ends the client's subscription to the credentials provider.
     this.#opened.forEach(opened => opened.destroy());
@@ -95,7 +144,8 @@ class Session {
       case 'access-key':
         return { ...(username && { username }), password: credential.access_key };
       case 'client-secret':
-        return { credentialsProvider: this.#entraProvider(credential, username, entra, scopes) };
+        this.#provider ??= this.#entraProvider(credential, username, entra, scopes);
+        return { credentialsProvider: this.#provider };
       default:
         throw new Refusal('unsupported', `this driver has no credential kind ${JSON.stringify(credential?.kind)}`);
     }
@@ -210,7 +260,10 @@ drive({
     'events',
     'tls:custom-ca',
     'cluster',
+    'transactions',
+    'transactions:watch',
+    'shared-provider',
   ],
-  open: (request, emit) => new Session(request, emit),
+  open: (request, emit, shared) => new Session(request, emit, shared),
   describeError,
 });

@@ -5,7 +5,9 @@ Every request runs in a thread of its own, so that a blocking command holds up n
 in the driver's own library.py, which is handed to main(); nothing here knows about Redis.
 
 library.py has about() and describe(error), which return JSON, the lists CAPABILITIES and CREDENTIALS, and the class Client, made of
-a request and of what takes its message events, with command(args), subscribe(channels), close() and the attribute closed.
+a request and of what takes its message events, with command(args), subscribe(channels), close() and the attribute closed; with
+begin(commands, watch) and exec(), if CAPABILITIES have transactions; and if they have shared-provider, a Client is made of another one
+as well, whose provider it shares.
 """
 
 import os
@@ -68,7 +70,8 @@ def open_client(request):
     with clients_lock:
         if name in clients:
             raise Refused("config", f"client {name!r} is open already: close it first")
-    client = library.Client(request, lambda event: send({**event, "client": name}))
+    shared = [client_named(request["provider_of"])] if request.get("provider_of") else []
+    client = library.Client(request, lambda event: send({**event, "client": name}), *shared)
     with clients_lock:
         clients[name] = client
 
@@ -87,6 +90,14 @@ def subscribe(request):
     client_named(request["client"]).subscribe(request["channels"])
 
 
+def begin(request):
+    client_named(request["client"]).begin(request["commands"], request.get("watch", []))
+
+
+def execute(request):
+    return {"reply": client_named(request["client"]).exec()}
+
+
 def close(request):
     client = client_named(request["client"])
     with clients_lock:
@@ -94,7 +105,15 @@ def close(request):
     client.close()
 
 
-OPERATIONS = {"hello": hello, "open": open_client, "command": command, "subscribe": subscribe, "close": close}
+OPERATIONS = {
+    "hello": hello,
+    "open": open_client,
+    "command": command,
+    "subscribe": subscribe,
+    "begin": begin,
+    "exec": execute,
+    "close": close,
+}
 
 
 def answer(request):

@@ -42,6 +42,9 @@ CAPABILITIES = [
     "blocking",
     "tls:custom-ca",
     "cluster",
+    "transactions",
+    "transactions:watch",
+    "shared-provider",
 ]
 CREDENTIALS = ("client-secret", "access-key")
 PACKAGES = ("redis", "redis-entraid", "msal", "PyJWT")  # the first one is the library under test
@@ -66,8 +69,8 @@ class TokenUnavailable(Exception):
 
 
 class Client:
-    def __init__(self, request, emit):
-        """emit is called with each message event, from the subscriber's thread."""
+    def __init__(self, request, emit, shared=None):
+        """emit is called with each message event, from the subscriber's thread; shared is the client whose provider this one shares."""
         options = request.get("options") or {}
         cache, credential = request["cache"], request["credential"]
         settings = {"host": cache["host"], "port": cache["port"], "ssl": True, "ssl_ca_data": cache.get("ca_pem")}
@@ -81,13 +84,15 @@ class Client:
         if options.get("command_timeout_ms"):
             settings["socket_timeout"] = options["command_timeout_ms"] / 1000
         if credential["kind"] == "client-secret":
-            settings["credential_provider"] = entra_credentials(request["entra"], credential, request["scopes"])
+            self.provider = shared.provider if shared else entra_credentials(request["entra"], credential, request["scopes"])
+            settings["credential_provider"] = self.provider
         else:
             settings["password"] = credential["access_key"]
 
         self.closed = False
         self._emit = emit
         self._subscribers = []
+        self._transaction = None
         # The same arguments, as redis-py's documentation has it for a cluster; and since the nodes are named by IP address, for
         # which the service has no certificate, address_remap, which is for addresses that differ.
         if cache.get("cluster"):
@@ -104,6 +109,33 @@ class Client:
 
     def command(self, args):
         return typed(self._redis.execute_command(*args))
+
+    def begin(self, commands, watch):
+        """As redis-py's documentation has it: after watch() come multi() and the commands, which execute() sends with EXEC."""
+        pipe = self._redis.pipeline(transaction=True)
+        try:
+            if watch:
+                pipe.watch(*watch)
+                pipe.multi()
+            for args in commands:
+                pipe.execute_command(*args)
+        except BaseException:
+            pipe.reset()
+            raise
+        self._transaction = pipe
+
+    def exec(self):
+        pipe, self._transaction = self._transaction, None
+        if pipe is None:
+            raise redis.RedisError("no transaction was begun")
+        try:
+            return typed(pipe.execute(raise_on_error=False))
+        except redis.WatchError as error:
+            if "changed" in str(error):
+                return typed(None)
+            raise  # the connection ended while keys were watched
+        finally:
+            pipe.reset()
 
     def subscribe(self, channels):
         pubsub = self._redis.pubsub()
@@ -208,7 +240,7 @@ def kind_of(error, message):
         return "redis"
     if isinstance(error, (redis.TimeoutError, TimeoutError)):
         return "timeout"
-    if isinstance(error, (redis.ConnectionError, redis.InvalidResponse, OSError)):
+    if isinstance(error, (redis.ConnectionError, redis.InvalidResponse, redis.WatchError, OSError)):
         return "network"
     if isinstance(error, redis.RedisError):  # DataError and its like: refused before anything was sent
         return "config"

@@ -91,7 +91,7 @@ func (doc *doctor) rules() []rule {
 		{name: "refuses another protocol number", do: "Compare \"protocol\" in hello with 1; answer any other with an error of kind unsupported.", run: doc.otherProtocol},
 		{name: "answers unsupported to an unknown op", do: "Give the switch on \"op\" a default that answers with an error of kind unsupported.", run: doc.unknownOp},
 		{name: "answers unsupported to an unknown credential", do: "Look at credential.kind before anything else in open.", run: doc.unknownCredential},
-		{name: "answers closed for an unknown client", do: "Answer command, subscribe and close for a client that is not open with an error of kind closed.", run: doc.unknownClient},
+		{name: "answers closed for an unknown client", do: "Answer every op for a client that is not open with an error of kind closed.", run: doc.unknownClient},
 		{name: "ignores members that it does not know", do: "Read the members you know and ignore the rest; treat null as absent.", run: doc.unknownMembers},
 		{name: "reads lines of up to 1 MiB", do: "Raise the limit of the line reader; many default to 64 KiB.", run: doc.longLine},
 		{name: "answers others while one request waits", do: "Handle each request in a thread or task of its own; one lock around writing a line is enough.", run: doc.concurrent},
@@ -104,6 +104,7 @@ func (doc *doctor) rules() []rule {
 			rule{name: "reports a server's error as kind redis", do: "Map the library's server-error type to kind redis and put the error's first word into code.", run: doc.serverError},
 			rule{name: "does not let a blocking command hold up others", do: "Use the library's pool, or a thread or task for each request.", run: doc.blocking},
 			rule{name: "delivers published messages", do: "Answer subscribe once the library has it confirmed, then send a message event for each message.", run: doc.pubsub},
+			rule{name: "runs transactions", do: "Keep the transaction from begin to exec, then report the library's list of replies as an array.", run: doc.transactions},
 			rule{name: "forgets a closed client", do: "Close the client and its credential provider, then answer closed to whatever names it.", run: doc.closing},
 		)
 	}
@@ -295,6 +296,9 @@ func (doc *doctor) unknownClient(ctx context.Context) error {
 	requests := []protocol.Request{protocol.Close("nobody"), protocol.Command("nobody", "PING")}
 	if d.Declares(protocol.CapPubSub) {
 		requests = append(requests, protocol.Subscribe("nobody", "news"))
+	}
+	if d.Declares(protocol.CapTransactions) {
+		requests = append(requests, protocol.Begin("nobody", nil, []string{"PING"}), protocol.Exec("nobody"))
 	}
 	for _, request := range requests {
 		d, reply, err := doc.call(ctx, request)
@@ -574,6 +578,32 @@ func (doc *doctor) pubsub(ctx context.Context) error {
 			}
 			return err
 		})
+	})
+}
+
+func (doc *doctor) transactions(ctx context.Context) error {
+	return doc.opened(ctx, func(d *Driver, client string) error {
+		if !d.Declares(protocol.CapTransactions) {
+			return skipError{"it does not declare " + string(protocol.CapTransactions)}
+		}
+		key := "doctor:" + nonsense()
+		_, reply, err := doc.call(ctx, protocol.Begin(client, nil, []string{"SET", key, "four"}, []string{"STRLEN", key}))
+		if err == nil && !reply.OK {
+			err = fmt.Errorf("begin failed: %w", reply.Error)
+		}
+		if err != nil {
+			return err
+		}
+		_, reply, err = doc.call(ctx, protocol.Exec(client))
+		switch {
+		case err != nil:
+			return err
+		case !reply.OK:
+			return fmt.Errorf("exec failed: %w", reply.Error)
+		case len(reply.Value.Items) != 2 || !reply.Value.Items[1].Equal(protocol.Integer(int64(len("four")))):
+			return fmt.Errorf("a transaction of SET and STRLEN was answered %s", reply.Value)
+		}
+		return nil
 	})
 }
 

@@ -35,7 +35,7 @@ func examine(t *testing.T, target Target, open func(string) protocol.Request) ma
 func TestDoctorFindsNothingWrongWithAnHonestDriver(t *testing.T) {
 	t.Parallel()
 	checks := examine(t, honest().target(), accessKeyOpen)
-	assert.Len(t, checks, 19)
+	assert.Len(t, checks, 20)
 	for name, check := range checks {
 		if strings.HasPrefix(name, "agrees with its") {
 			assert.Equal(t, CheckSkipped, check.State, check.Why)
@@ -102,6 +102,11 @@ func TestDoctorFindsEachBadHabit(t *testing.T) {
 				return false
 			}
 		}), rules: []string{"delivers published"}, why: "no message event"},
+		"no transaction": {cache: true, stub: mutate(answer(protocol.OpExec, func(r protocol.Request) []byte {
+			value := protocol.Null()
+			line, _ := protocol.EncodeReply(r.Op, protocol.Reply{ID: r.ID, OK: true, Value: &value})
+			return line
+		})), rules: []string{"answers closed for", "runs transactions"}},
 		"no subscribe": {cache: true, stub: mutate(swallow(func(r protocol.Request) bool { return r.Op == protocol.OpSubscribe && r.Client != "nobody" })), rules: []string{"delivers published"}, why: "did not answer subscribe"},
 	}
 	// They spend most of their time waiting, so several run at once, however few processors there are.

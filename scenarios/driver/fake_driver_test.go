@@ -131,7 +131,7 @@ func (s *session) handle(r protocol.Request) {
 		}
 		s.answer(r, protocol.Reply{OK: true})
 		return
-	case protocol.OpCommand, protocol.OpSubscribe, protocol.OpClose:
+	case protocol.OpCommand, protocol.OpSubscribe, protocol.OpBegin, protocol.OpExec, protocol.OpClose:
 	default:
 		if s.liar {
 			s.answer(r, protocol.Reply{OK: true})
@@ -162,6 +162,10 @@ func (s *session) handle(r protocol.Request) {
 		}
 	case protocol.OpCommand:
 		s.command(r)
+		return
+	case protocol.OpExec: // of SET and STRLEN, which is all that anybody asks
+		value := protocol.Array(protocol.Simple("OK"), protocol.Integer(4))
+		s.answer(r, protocol.Reply{OK: true, Value: &value})
 		return
 	}
 	s.answer(r, protocol.Reply{OK: true})
@@ -231,7 +235,7 @@ func (s *session) dial(r protocol.Request) {
 }
 
 func honest() *stub {
-	return &stub{name: "stub", capabilities: []protocol.Capability{protocol.CapAccessKey, protocol.CapRESP2, protocol.CapPubSub, protocol.CapBlocking}}
+	return &stub{name: "stub", capabilities: []protocol.Capability{protocol.CapAccessKey, protocol.CapRESP2, protocol.CapPubSub, protocol.CapBlocking, protocol.CapTransactions}}
 }
 
 func (s *stub) target() Target { return InProcess(s.name, s.run) }

@@ -83,7 +83,7 @@ func (c *client) dial(ctx context.Context, addr string, onPush func(protocol.Val
 	}
 	cn := &conn{bug: c.bug, addr: addr, net: raw, proto: c.proto(), replies: make(chan protocol.Value, 1), gone: make(chan struct{}), onPush: onPush}
 	go cn.read()
-	if c.bug == SignsInAtSeedOnly && addr != c.seed() {
+	if c.bug == SignsInAtSeedOnly && addr != c.seed() || c.bug == ForgetsTransactions && ctx.Value(inTransaction{}) != nil {
 		return cn, nil
 	}
 	if err := c.handshake(cn, user, password); err != nil {

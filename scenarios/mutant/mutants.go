@@ -60,6 +60,7 @@ const (
 	ForgetsAsking            Bug = "forgets-asking"
 	NeverRereadsSlots        Bug = "never-rereads-slots"
 	VerifiesAddresses        Bug = "verifies-addresses"
+	ForgetsTransactions      Bug = "forgets-transactions"
 	RenewsInsideTransactions Bug = "renews-inside-transactions"
 	MovesTransactions        Bug = "moves-transactions"
 	RetriesTransactions      Bug = "retries-transactions"
@@ -168,6 +169,8 @@ func Mutants() []Mutant {
 			[]string{"cluster.node-gone"}, "cluster.moved"},
 		{VerifiesAddresses, "the certificate is held against the address that a node was named by",
 			[]string{"cluster.host-certificate"}, "cluster.every-node"},
+		{ForgetsTransactions, "a connection that a transaction opens is not signed in",
+			[]string{"transactions.first-of-all"}, "transactions.exec-unanswered"},
 		{RenewsInsideTransactions, "AUTH with a new token is sent between MULTI and EXEC",
 			[]string{"transactions.renewed-meanwhile"}, "transactions.cut"},
 		{MovesTransactions, "a transaction that was begun before a new token came is run on another connection",

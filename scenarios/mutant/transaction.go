@@ -13,11 +13,14 @@ type transaction struct {
 	commands [][]string
 }
 
+// inTransaction marks the context of a begin, for ForgetsTransactions.
+type inTransaction struct{}
+
 var errNoTransaction = errors.New("no transaction was begun")
 
 // begin sends WATCH, MULTI and the commands.
 func (c *client) begin(ctx context.Context, watch []string, commands [][]string) error {
-	cn, err := c.take(ctx, c.seed())
+	cn, err := c.take(context.WithValue(ctx, inTransaction{}, true), c.seed())
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import entracache.driver.Entra;
 import entracache.driver.Kind;
 import entracache.driver.Library;
 import entracache.driver.OpenRequest;
+import entracache.driver.Refusal;
+import entracache.driver.Shared;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -13,10 +15,10 @@ import java.util.NoSuchElementException;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import redis.clients.jedis.AbstractTransaction;
 import redis.clients.jedis.ConnectionPoolConfig;
 import redis.clients.jedis.DefaultJedisClientConfig;
 import redis.clients.jedis.HostAndPort;
-import redis.clients.jedis.JedisClientConfig;
 import redis.clients.jedis.JedisPubSub;
 import redis.clients.jedis.RedisClient;
 import redis.clients.jedis.RedisClusterClient;
@@ -51,22 +53,13 @@ public final class JedisDriver implements Library {
     @Override
     public List<String> capabilities() {
         return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking", "events",
-            "tls:custom-ca", "cluster");
+            "tls:custom-ca", "cluster", "transactions", "transactions:watch", "shared-provider");
     }
 
     @Override
     public Client open(OpenRequest request, Events events) throws Exception {
-        var config = DefaultJedisClientConfig.builder().ssl(true).sslSocketFactory(request.cacheTrust().sockets());
-        if (request.clustered()) { // the nodes are named by IP address, for which the service has no certificate
-            config.hostAndPortMapper(node -> new HostAndPort(request.host(), node.getPort()));
-        }
-        request.resp().ifPresent(resp -> config.protocol(resp == 2 ? RedisProtocol.RESP2 : RedisProtocol.RESP3));
-        request.connectTimeoutMillis().ifPresent(config::connectionTimeoutMillis);
-        request.commandTimeoutMillis().ifPresent(config::socketTimeoutMillis);
-        var pool = new ConnectionPoolConfig(); // the builder's own default
-        request.poolSize().ifPresent(pool::setMaxTotal);
         if (!request.usesTokens()) {
-            return new JedisClient(connect(request, config.password(request.accessKey()).build(), pool), null, request.clustered(), events);
+            return new JedisClient(connect(request, null), null, request.clustered(), events);
         }
         var manager = new AuthXManager(Entra.config(request));
         manager.setListener(new AuthXEventListener() {
@@ -80,19 +73,43 @@ public final class JedisDriver implements Library {
                 events.token("reauth-failed", reason);
             }
         });
+        return open(request, events, new Shared<>(manager, manager::stop));
+    }
+
+    @Override
+    public Client open(OpenRequest request, Events events, Client other) throws Exception {
+        return open(request, events, ((JedisClient) other).manager.use());
+    }
+
+    private static Client open(OpenRequest request, Events events, Shared<AuthXManager> manager) throws Exception {
         try {
-            return new JedisClient(connect(request, config.authXManager(manager).build(), pool), manager, request.clustered(), events);
-        } catch (RuntimeException e) {
-            manager.stop();
+            return new JedisClient(connect(request, manager.value()), manager, request.clustered(), events);
+        } catch (Exception e) {
+            manager.release();
             throw e;
         }
     }
 
-    private static UnifiedJedis connect(OpenRequest request, JedisClientConfig config, ConnectionPoolConfig pool) {
+    /** Without a manager it signs in with the access key. */
+    private static UnifiedJedis connect(OpenRequest request, AuthXManager manager) throws Exception {
+        var config = DefaultJedisClientConfig.builder().ssl(true).sslSocketFactory(request.cacheTrust().sockets());
+        if (request.clustered()) { // the nodes are named by IP address, for which the service has no certificate
+            config.hostAndPortMapper(node -> new HostAndPort(request.host(), node.getPort()));
+        }
+        request.resp().ifPresent(resp -> config.protocol(resp == 2 ? RedisProtocol.RESP2 : RedisProtocol.RESP3));
+        request.connectTimeoutMillis().ifPresent(config::connectionTimeoutMillis);
+        request.commandTimeoutMillis().ifPresent(config::socketTimeoutMillis);
+        var pool = new ConnectionPoolConfig(); // the builder's own default
+        request.poolSize().ifPresent(pool::setMaxTotal);
+        if (manager == null) {
+            config.password(request.accessKey());
+        } else {
+            config.authXManager(manager);
+        }
         var address = new HostAndPort(request.host(), request.port());
         return request.clustered()
-            ? RedisClusterClient.builder().nodes(Set.of(address)).clientConfig(config).poolConfig(pool).build()
-            : RedisClient.builder().hostAndPort(address).clientConfig(config).poolConfig(pool).build();
+            ? RedisClusterClient.builder().nodes(Set.of(address)).clientConfig(config.build()).poolConfig(pool).build()
+            : RedisClient.builder().hostAndPort(address).clientConfig(config.build()).poolConfig(pool).build();
     }
 
     @Override
@@ -110,7 +127,20 @@ public final class JedisDriver implements Library {
         return error instanceof JedisException && error.getCause() == null ? Kind.CONFIG : null;
     }
 
-    private record JedisClient(UnifiedJedis client, AuthXManager manager, boolean clustered, Events events) implements Client {
+    private static final class JedisClient implements Client {
+        private final UnifiedJedis client;
+        private final Shared<AuthXManager> manager; // null with an access key
+        private final boolean clustered;
+        private final Events events;
+        private AbstractTransaction begun;
+
+        JedisClient(UnifiedJedis client, Shared<AuthXManager> manager, boolean clustered, Events events) {
+            this.client = client;
+            this.manager = manager;
+            this.clustered = clustered;
+            this.events = events;
+        }
+
         @Override
         public Object command(List<String> args) {
             byte[] name = SafeEncoder.encode(args.get(0));
@@ -170,11 +200,42 @@ public final class JedisDriver implements Library {
             }
         }
 
+        /** As the guide to transactions has it. Jedis writes MULTI and the commands when it wants the answer to EXEC. */
+        @Override
+        public void begin(List<List<String>> commands, List<String> watch) {
+            AbstractTransaction transaction = client.transaction(watch.isEmpty());
+            try {
+                if (!watch.isEmpty()) {
+                    transaction.watch(watch.toArray(String[]::new));
+                    transaction.multi();
+                }
+                for (List<String> args : commands) {
+                    byte[] name = SafeEncoder.encode(args.get(0));
+                    transaction.sendCommand(() -> name, args.stream().skip(1).map(SafeEncoder::encode).toArray(byte[][]::new));
+                }
+            } catch (RuntimeException e) {
+                transaction.close();
+                throw e;
+            }
+            begun = transaction;
+        }
+
+        @Override
+        public Object exec() throws Refusal {
+            if (begun == null) {
+                throw new Refusal(Kind.CONFIG, "no transaction was begun");
+            }
+            try (AbstractTransaction transaction = begun) {
+                begun = null;
+                return reply(transaction.exec());
+            }
+        }
+
         @Override
         public void close() {
             client.close();
             if (manager != null) {
-                manager.stop();
+                manager.release();
             }
         }
     }

@@ -92,9 +92,11 @@ public final class Driver {
                 case "open" -> open(request);
                 case "command" -> reply.put("reply", Reply.of(session(request).command(strings(request.path("args")))));
                 case "subscribe" -> session(request).client.subscribe(strings(request.path("channels")));
+                case "begin" -> begin(request);
+                case "exec" -> reply.put("reply", Reply.of(session(request).client.exec()));
                 case "close" -> close(request);
                 default -> throw new Refusal(Kind.UNSUPPORTED,
-                    "op " + request.path("op") + ": expected hello, open, command, subscribe, close or shutdown");
+                    "op " + request.path("op") + ": expected hello, open, command, subscribe, begin, exec, close or shutdown");
             }
         } catch (Throwable error) { // an Error of the library is its user's, too
             Fault fault = Fault.of(error, library);
@@ -146,7 +148,16 @@ public final class Driver {
         if (sessions.containsKey(name)) {
             throw new Refusal(Kind.CONFIG, "client \"" + name + "\" is open already: close it first");
         }
-        sessions.put(name, new Session(library.open(open, events(name))));
+        String other = request.path("provider_of").asText();
+        sessions.put(name, new Session(other.isEmpty()
+            ? library.open(open, events(name))
+            : library.open(open, events(name), there(request, sessions.get(other)).client)));
+    }
+
+    private void begin(JsonNode request) throws Exception {
+        List<List<String>> commands = new ArrayList<>();
+        request.path("commands").forEach(args -> commands.add(strings(args)));
+        session(request).client.begin(commands, strings(request.path("watch")));
     }
 
     private Library.Events events(String name) {

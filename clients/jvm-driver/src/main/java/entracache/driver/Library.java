@@ -20,6 +20,9 @@ public interface Library {
     /** Makes a client object, or throws what the library throws. Then nothing of it is left behind. */
     Client open(OpenRequest request, Events events) throws Exception;
 
+    /** Makes a client object with the source of tokens of another, which is one of this library's. */
+    Client open(OpenRequest request, Events events, Client other) throws Exception;
+
     /** The kind of one of the library's own exceptions, without regard to its causes; null for any other exception. */
     Kind kindOf(Throwable error);
 
@@ -31,7 +34,13 @@ public interface Library {
         /** Returns once the library reports the subscription. */
         void subscribe(List<String> channels) throws Exception;
 
-        /** Closes the client and its source of tokens. */
+        /** Begins a transaction: sends what the library sends before EXEC. The keys to be watched may be none. */
+        void begin(List<List<String>> commands, List<String> watch) throws Exception;
+
+        /** Runs the transaction that was begun, and returns the replies, or null where the library says that a watched key had changed. */
+        Object exec() throws Exception;
+
+        /** Closes the client, and its source of tokens unless another client shares that. */
         void close() throws Exception;
     }
 

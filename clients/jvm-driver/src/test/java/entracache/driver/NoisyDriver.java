@@ -37,6 +37,11 @@ public final class NoisyDriver implements Library {
     }
 
     @Override
+    public Client open(OpenRequest request, Events events, Client other) {
+        return open(request, events);
+    }
+
+    @Override
     public Client open(OpenRequest request, Events events) {
         CountDownLatch closed = new CountDownLatch(1);
         return new Client() {
@@ -53,6 +58,15 @@ public final class NoisyDriver implements Library {
             @Override
             public void subscribe(List<String> channels) {
                 channels.forEach(channel -> events.message(channel, "\u2028 é"));
+            }
+
+            @Override
+            public void begin(List<List<String>> commands, List<String> watch) {
+            }
+
+            @Override
+            public Object exec() {
+                return List.of();
             }
 
             @Override

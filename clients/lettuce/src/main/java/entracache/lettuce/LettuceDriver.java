@@ -6,6 +6,8 @@ import entracache.driver.Entra;
 import entracache.driver.Kind;
 import entracache.driver.Library;
 import entracache.driver.OpenRequest;
+import entracache.driver.Refusal;
+import entracache.driver.Shared;
 import io.lettuce.authx.TokenBasedRedisCredentialsProvider;
 import io.lettuce.core.AbstractRedisClient;
 import io.lettuce.core.ClientOptions;
@@ -17,6 +19,7 @@ import io.lettuce.core.RedisException;
 import io.lettuce.core.RedisURI;
 import io.lettuce.core.SocketOptions;
 import io.lettuce.core.SslOptions;
+import io.lettuce.core.TransactionResult;
 import io.lettuce.core.api.StatefulConnection;
 import io.lettuce.core.api.StatefulRedisConnection;
 import io.lettuce.core.cluster.ClusterClientOptions;
@@ -61,11 +64,25 @@ public final class LettuceDriver implements Library {
     @Override
     public List<String> capabilities() {
         return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking", "events",
-            "tls:custom-ca", "cluster");
+            "tls:custom-ca", "cluster", "transactions", "transactions:watch", "shared-provider");
     }
 
     @Override
     public Client open(OpenRequest request, Events events) throws Exception {
+        if (!request.usesTokens()) {
+            return open(request, events, (Shared<TokenBasedRedisCredentialsProvider>) null);
+        }
+        var provider = TokenBasedRedisCredentialsProvider.create(Entra.config(request));
+        return open(request, events, new Shared<>(provider, provider::close));
+    }
+
+    @Override
+    public Client open(OpenRequest request, Events events, Client other) throws Exception {
+        return open(request, events, ((LettuceClient) other).provider.use());
+    }
+
+    /** Without a provider it signs in with the access key. */
+    private static Client open(OpenRequest request, Events events, Shared<TokenBasedRedisCredentialsProvider> provider) throws Exception {
         var uri = RedisURI.builder().withHost(request.host()).withPort(request.port()).withSsl(true);
         request.commandTimeoutMillis().ifPresent(millis -> uri.withTimeout(Duration.ofMillis(millis)));
         var ssl = SslOptions.builder().jdkSslProvider().trustManager(request.cacheTrust().managers());
@@ -75,10 +92,8 @@ public final class LettuceDriver implements Library {
         request.resp().ifPresent(resp -> options.protocolVersion(resp == 2 ? ProtocolVersion.RESP2 : ProtocolVersion.RESP3));
         request.connectTimeoutMillis().ifPresent(millis ->
             options.socketOptions(SocketOptions.builder().connectTimeout(Duration.ofMillis(millis)).build()));
-        TokenBasedRedisCredentialsProvider provider = null;
-        if (request.usesTokens()) {
-            provider = TokenBasedRedisCredentialsProvider.create(Entra.config(request));
-            uri.withAuthentication(provider);
+        if (provider != null) {
+            uri.withAuthentication(provider.value());
             options.reauthenticateBehavior(ClientOptions.ReauthenticateBehavior.ON_NEW_CREDENTIALS);
         } else {
             uri.withPassword(request.accessKey().toCharArray());
@@ -103,7 +118,7 @@ public final class LettuceDriver implements Library {
         } catch (Exception e) {
             shutDown(client);
             if (provider != null) {
-                provider.close();
+                provider.release();
             }
             throw e;
         }
@@ -135,12 +150,13 @@ public final class LettuceDriver implements Library {
     /** All commands share one connection, except those that block: they get one from a pool. */
     private static final class LettuceClient implements Client {
         private final AbstractRedisClient client;
-        private final TokenBasedRedisCredentialsProvider provider;
+        private final Shared<TokenBasedRedisCredentialsProvider> provider; // null with an access key
         private final Events events;
         private final StatefulConnection<byte[], byte[]> shared;
         private final GenericObjectPool<StatefulConnection<byte[], byte[]>> pool;
+        private StatefulRedisConnection<byte[], byte[]> begun; // with a transaction
 
-        LettuceClient(AbstractRedisClient client, TokenBasedRedisCredentialsProvider provider, OpenRequest request, Events events) {
+        LettuceClient(AbstractRedisClient client, Shared<TokenBasedRedisCredentialsProvider> provider, OpenRequest request, Events events) {
             this.client = client;
             this.provider = provider;
             this.events = events;
@@ -202,12 +218,41 @@ public final class LettuceDriver implements Library {
             connection.sync().subscribe(channels.toArray(String[]::new));
         }
 
+        /** As the user guide has it, on a connection of its own: each command is sent as it comes, and answered QUEUED. */
+        @Override
+        public void begin(List<List<String>> commands, List<String> watch) {
+            var connection = (StatefulRedisConnection<byte[], byte[]>) connect();
+            try {
+                if (!watch.isEmpty()) {
+                    connection.sync().watch(watch.stream().map(key -> key.getBytes(StandardCharsets.UTF_8)).toArray(byte[][]::new));
+                }
+                connection.sync().multi();
+                commands.forEach(args -> dispatch(connection, args));
+            } catch (RuntimeException e) {
+                connection.close();
+                throw e;
+            }
+            begun = connection;
+        }
+
+        @Override
+        public Object exec() throws Refusal {
+            if (begun == null) {
+                throw new Refusal(Kind.CONFIG, "no transaction was begun");
+            }
+            try (StatefulRedisConnection<byte[], byte[]> connection = begun) {
+                begun = null;
+                TransactionResult result = connection.sync().exec();
+                return result.wasDiscarded() ? null : result.stream().toList();
+            }
+        }
+
         @Override
         public void close() {
             pool.close();
             shutDown(client);
             if (provider != null) {
-                provider.close();
+                provider.release();
             }
         }
     }

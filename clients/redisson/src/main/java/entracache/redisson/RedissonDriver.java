@@ -5,6 +5,8 @@ import entracache.driver.Entra;
 import entracache.driver.Kind;
 import entracache.driver.Library;
 import entracache.driver.OpenRequest;
+import entracache.driver.Refusal;
+import entracache.driver.Shared;
 import io.netty.channel.Channel;
 import io.netty.channel.ConnectTimeoutException;
 import io.netty.handler.ssl.SslHandler;
@@ -12,6 +14,8 @@ import java.util.List;
 import java.util.Locale;
 import org.redisson.Redisson;
 import org.redisson.RedissonShutdownException;
+import org.redisson.api.BatchOptions;
+import org.redisson.api.RFuture;
 import org.redisson.api.RedissonClient;
 import org.redisson.client.DefaultNettyHook;
 import org.redisson.client.RedisConnectionException;
@@ -23,6 +27,7 @@ import org.redisson.client.codec.StringCodec;
 import org.redisson.client.protocol.RedisCommand;
 import org.redisson.client.protocol.decoder.ObjectListReplayDecoder;
 import org.redisson.command.CommandAsyncExecutor;
+import org.redisson.command.CommandBatchService;
 import org.redisson.config.BaseConfig;
 import org.redisson.config.ClusterServersConfig;
 import org.redisson.config.Config;
@@ -49,13 +54,13 @@ public final class RedissonDriver implements Library {
     }
 
     /**
-     * Not here: credential:username, because the resolver always takes the user name from the token; and events, because Redisson
-     * tells nobody but its log.
+     * Not here: credential:username, because the resolver always takes the user name from the token; events, because Redisson
+     * tells nobody but its log; and transactions:watch, because its batches have no WATCH.
      */
     @Override
     public List<String> capabilities() {
         return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking",
-            "tls:custom-ca", "cluster");
+            "tls:custom-ca", "cluster", "transactions", "shared-provider");
     }
 
     /**
@@ -69,6 +74,21 @@ public final class RedissonDriver implements Library {
 
     @Override
     public Client open(OpenRequest request, Events events) throws Exception {
+        if (!request.usesTokens()) {
+            return open(request, events, (Shared<EntraIdCredentialsResolver>) null);
+        }
+        var authx = Entra.config(request);
+        var tokens = new TokenManager(authx.getIdentityProviderConfig().getProvider(), authx.getTokenManagerConfig());
+        return open(request, events, new Shared<>(new EntraIdCredentialsResolver(tokens), tokens::stop));
+    }
+
+    @Override
+    public Client open(OpenRequest request, Events events, Client other) throws Exception {
+        return open(request, events, ((Connected) other).credentials.use());
+    }
+
+    /** Without credentials it signs in with the access key. */
+    private static Client open(OpenRequest request, Events events, Shared<EntraIdCredentialsResolver> credentials) throws Exception {
         Config config = new Config();
         config.setSslTrustManagerFactory(request.cacheTrust().managers());
         request.resp().ifPresent(resp -> config.setProtocol(resp == 2 ? Protocol.RESP2 : Protocol.RESP3));
@@ -82,19 +102,16 @@ public final class RedissonDriver implements Library {
             single(server, request);
             stretch(config, server, request.clockRate());
         }
-        TokenManager tokens = null;
-        if (request.usesTokens()) {
-            var authx = Entra.config(request);
-            tokens = new TokenManager(authx.getIdentityProviderConfig().getProvider(), authx.getTokenManagerConfig());
-            config.setCredentialsResolver(new EntraIdCredentialsResolver(tokens));
+        if (credentials != null) {
+            config.setCredentialsResolver(credentials.value());
         } else {
             config.setPassword(request.accessKey());
         }
         try {
-            return new Connected(Redisson.create(config), tokens, events);
+            return new Connected(Redisson.create(config), credentials, events);
         } catch (RuntimeException e) {
-            if (tokens != null) {
-                tokens.stop();
+            if (credentials != null) {
+                credentials.release();
             }
             throw e;
         }
@@ -160,7 +177,18 @@ public final class RedissonDriver implements Library {
         return null;
     }
 
-    private record Connected(RedissonClient client, TokenManager tokens, Events events) implements Client {
+    private static final class Connected implements Client {
+        private final RedissonClient client;
+        private final Shared<EntraIdCredentialsResolver> credentials; // null with an access key
+        private final Events events;
+        private CommandBatchService begun;
+
+        Connected(RedissonClient client, Shared<EntraIdCredentialsResolver> credentials, Events events) {
+            this.client = client;
+            this.credentials = credentials;
+            this.events = events;
+        }
+
         /**
          * Redisson has objects, and no method for a command of any name: this is what its objects send their commands with. It knows
          * a command that blocks by its name in capitals.
@@ -168,9 +196,38 @@ public final class RedissonDriver implements Library {
         @Override
         public Object command(List<String> args) {
             CommandAsyncExecutor executor = ((Redisson) client).getCommandExecutor();
+            return executor.get(send(executor, args));
+        }
+
+        private static RFuture<Object> send(CommandAsyncExecutor executor, List<String> args) {
             var command = new RedisCommand<Object>(args.get(0).toUpperCase(Locale.ROOT), new ObjectListReplayDecoder());
             String key = args.size() > 1 ? args.get(1) : "";
-            return executor.get(executor.writeAsync(key, ByteArrayCodec.INSTANCE, command, args.stream().skip(1).toArray()));
+            return executor.writeAsync(key, ByteArrayCodec.INSTANCE, command, args.stream().skip(1).toArray());
+        }
+
+        /**
+         * A batch whose execution mode is REDIS_WRITE_ATOMIC: what createBatch makes, with this driver's way to send any command. MULTI and
+         * the commands are sent as they come.
+         */
+        @Override
+        public void begin(List<List<String>> commands, List<String> watch) throws Refusal {
+            if (!watch.isEmpty()) {
+                throw new Refusal(Kind.UNSUPPORTED, "Redisson's batches have no WATCH");
+            }
+            var options = BatchOptions.defaults().executionMode(BatchOptions.ExecutionMode.REDIS_WRITE_ATOMIC);
+            var batch = new CommandBatchService(((Redisson) client).getCommandExecutor(), options);
+            commands.forEach(args -> send(batch, args));
+            begun = batch;
+        }
+
+        @Override
+        public Object exec() throws Refusal {
+            if (begun == null) {
+                throw new Refusal(Kind.CONFIG, "no transaction was begun");
+            }
+            CommandBatchService batch = begun;
+            begun = null;
+            return ((Redisson) client).getCommandExecutor().get(batch.executeAsync()).getResponses();
         }
 
         @Override
@@ -184,8 +241,8 @@ public final class RedissonDriver implements Library {
         @Override
         public void close() {
             client.shutdown();
-            if (tokens != null) {
-                tokens.stop();
+            if (credentials != null) {
+                credentials.release();
             }
         }
     }
