@@ -11,15 +11,32 @@ import (
 
 // The steps about transactions.
 
-func (w *World) hasBegunTransaction(commands string) error { return w.hasBegunWatching(commands, "") }
-
 func (w *World) hasBegunWatching(commands, key string) error {
-	failed, err := w.ensureOpen()
-	if err != nil {
+	if err := w.begin(commands, key); err != nil {
 		return err
 	}
-	if failed != nil {
-		return expect("the client to begin a transaction", "open failed: %s", failed.Error())
+	if w.last.err != nil {
+		return expect("the client to begin a transaction", "%s", w.last)
+	}
+	w.rememberOpen()
+	return nil
+}
+
+// triesTransaction takes an error at any point for the outcome.
+func (w *World) triesTransaction(commands string) error {
+	if err := w.begin(commands, ""); err != nil || w.last.err != nil {
+		return err
+	}
+	return w.endsTransaction()
+}
+
+// begin begins a transaction of commands that are separated by semicolons, and watches a key, unless that is "".
+func (w *World) begin(commands, key string) error {
+	w.last = outcome{command: "begin of the transaction", at: w.clock.Now()}
+	failed, err := w.ensureOpen()
+	if err != nil || failed != nil {
+		w.last.err = failed
+		return err
 	}
 	w.transaction = nil
 	for command := range strings.SplitSeq(commands, ";") {
@@ -30,49 +47,63 @@ func (w *World) hasBegunWatching(commands, key string) error {
 		watch = []string{key}
 	}
 	reply, err := w.call(protocol.Begin(w.client, watch, w.transaction...))
-	if err != nil {
-		return err
-	}
-	if !reply.OK {
-		return expect("the client to begin a transaction", "begin failed: %s", reply.Error.Error())
-	}
-	w.rememberOpen()
-	return nil
-}
-
-// moment is long enough, on the wall clock, for a client to hand a new token on to its connections, and short enough for no connection
-// to end of old age.
-const moment = 500 * time.Millisecond
-
-// newTokenHasCome waits for the issuer to give out another token. A library that does not ask within a token's life never will.
-func (w *World) newTokenHasCome() error {
-	issued := func() int {
-		n := 0
-		for _, r := range w.tokenRequests() {
-			if r.Token != nil {
-				n++
-			}
-		}
-		return n
-	}
-	before := issued()
-	deadline := w.clock.After(w.span(75))
-	for issued() == before {
-		select {
-		case <-deadline:
-			return expect("the client to get another token within the life of the first", "none")
-		case <-w.clock.After(w.span(75) / 500):
-		case <-w.ctx.Done():
-			return w.ctx.Err()
-		}
-	}
-	return w.wait(w.lane.Patience(moment))
+	w.last.err = reply.Error
+	return err
 }
 
 func (w *World) endsTransaction() error {
 	reply, err := w.call(protocol.Exec(w.client))
 	w.last = outcome{command: "EXEC", at: w.clock.Now(), value: reply.Value, err: reply.Error}
 	return err
+}
+
+func (w *World) transactsUntilToken(commands string) error {
+	return w.transactsWatchingUntilToken(commands, "")
+}
+
+// How long a transaction is open on the wall clock: less than any library waits for a reply. What is left of it when a token comes is long
+// enough for a client to hand that on to its connections.
+const (
+	transactionOpen = 300 * time.Millisecond
+	moment          = 500 * time.Millisecond
+)
+
+// transactsWatchingUntilToken leaves the last transaction open. A token may come between two of them, but hardly each time.
+func (w *World) transactsWatchingUntilToken(commands, key string) error {
+	const most = 200 // minutes: three renewals or four
+	for deadline := w.clock.Now().Add(w.span(most)); w.clock.Now().Before(deadline); {
+		before := w.tokensIssued()
+		if err := w.hasBegunWatching(commands, key); err != nil {
+			return err
+		}
+		if w.tokensIssued() == before { // otherwise it may have come before MULTI
+			for end := w.clock.Now().Add(w.lane.Patience(transactionOpen)); w.clock.Now().Before(end); {
+				if w.tokensIssued() > before {
+					return w.wait(w.lane.Patience(moment))
+				}
+				if err := w.wait(w.lane.Patience(transactionOpen / 20)); err != nil {
+					return err
+				}
+			}
+		}
+		if err := w.endsTransaction(); err != nil {
+			return err
+		}
+		if w.last.err != nil || w.last.value.Type != protocol.TypeArray {
+			return expect("each transaction to be run", "%s", w.last)
+		}
+	}
+	return expect(fmt.Sprintf("the client to get new tokens within %d minutes", most), "%d in all", w.tokensIssued())
+}
+
+func (w *World) tokensIssued() int {
+	n := 0
+	for _, r := range w.tokenRequests() {
+		if r.Token != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *World) transactionAnswers(text string) error {
@@ -125,6 +156,11 @@ func (w *World) transactionTold() error {
 // leavesUnanswered makes the cache run the command, and close the connection instead of answering it.
 func (w *World) leavesUnanswered(command string) error {
 	return w.meets(fakeserver.Fault{Action: fakeserver.FaultTruncate, Then: fakeserver.FaultClose, Command: strings.ToLower(command), Times: 1})
+}
+
+// endsAt makes the cache close the connection instead of running the n-th command of that name.
+func (w *World) endsAt(n int, command string) error {
+	return w.meets(fakeserver.Fault{Action: fakeserver.FaultClose, Command: strings.ToLower(command), After: n - 1, Times: 1})
 }
 
 func (w *World) leftUnanswered(command string) error {

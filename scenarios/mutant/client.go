@@ -91,6 +91,9 @@ func (c *client) renewAll(token accessToken) {
 	if c.bug == SkipsLaterConnections {
 		conns = conns[:min(1, len(conns))]
 	}
+	if c.bug == LeaksAtRenewal {
+		c.work.Go(func() { c.leak(c.seed()) })
+	}
 	for i, cn := range conns {
 		delay := token.expires.Sub(token.received) / staggerPart * time.Duration(i) / time.Duration(len(conns))
 		if c.bug == NeverStaggers {
@@ -244,15 +247,18 @@ func (c *client) take(ctx context.Context, addr string) (*conn, error) {
 	case c.bug == AddsListeners && again:
 		c.tokens.listen(func(token accessToken) { c.work.Go(func() { c.renew(cn, token) }) })
 	case c.bug == LeaksConnections && again:
-		c.work.Go(func() {
-			if spare, err := c.dial(c.ctx, addr, nil); err == nil {
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				c.all = append(c.all, spare)
-			}
-		})
+		c.work.Go(func() { c.leak(addr) })
 	}
 	return cn, nil
+}
+
+// leak opens a connection that nobody will use.
+func (c *client) leak(addr string) {
+	if spare, err := c.dial(c.ctx, addr, nil); err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.all = append(c.all, spare)
+	}
 }
 
 // storm tries to sign in without pause for as long as it is refused.

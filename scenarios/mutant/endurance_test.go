@@ -19,16 +19,24 @@ import (
 // oneDay is the endurance feature with one day in place of three, in which the issuer is down, fails two requests, and nodes reboot.
 func oneDay(t *testing.T) []*scenarios.Scenario {
 	t.Helper()
-	text, err := fs.ReadFile(features.FS, "endurance.feature")
+	return shorter(t, "endurance.feature", "endurance.three-days", "3 days of trouble, drawn from the seed 14", "1 days of trouble, drawn from the seed 5", "at least 60 different", "at least 20 different")
+}
+
+// shorter is one scenario of a feature, with some of its words replaced.
+func shorter(t *testing.T, file, id string, replaced ...string) []*scenarios.Scenario {
+	t.Helper()
+	text, err := fs.ReadFile(features.FS, file)
 	require.NoError(t, err)
 	requirements, err := fs.ReadFile(features.FS, "requirements.yaml")
 	require.NoError(t, err)
-	short := strings.NewReplacer("3 days of trouble, drawn from the seed 14", "1 days of trouble, drawn from the seed 5", "at least 60 different", "at least 20 different").Replace(string(text))
+	short := strings.NewReplacer(replaced...).Replace(string(text))
 	require.NotEqual(t, string(text), short)
-	c, err := scenarios.Load(fstest.MapFS{"endurance.feature": {Data: []byte(short)}, "requirements.yaml": {Data: requirements}})
+	c, err := scenarios.Load(fstest.MapFS{file: {Data: []byte(short)}, "requirements.yaml": {Data: requirements}})
 	require.NoError(t, err)
-	require.Len(t, c.Scenarios, 1)
-	return c.Scenarios
+	list, err := c.Select([]string{id}, "")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	return list
 }
 
 // TestEndurance: the reference lives through the day; one that gives up after a failed token request, or never reconnects, does not.
@@ -37,6 +45,20 @@ func TestEndurance(t *testing.T) {
 		t.Run(mutant.Name(bug), func(t *testing.T) {
 			t.Parallel()
 			r := playVirtual(t, bug, driver.MaxVirtualSpeed, oneDay(t))
+			require.Len(t, r.Results, 1)
+			x := r.Results[0]
+			assert.Equal(t, want, x.Status, "%s %s %s", x.Expected, x.Actual, x.Reason)
+			t.Logf("%s: %s", x.Status, x.Actual)
+		})
+	}
+}
+
+// TestManyRenewals: the reference has as many connections after ten renewals as before; one that opens another at each has not.
+func TestManyRenewals(t *testing.T) {
+	for bug, want := range map[mutant.Bug]report.Status{mutant.None: report.Pass, mutant.LeaksAtRenewal: report.Fail} {
+		t.Run(mutant.Name(bug), func(t *testing.T) {
+			t.Parallel()
+			r := playVirtual(t, bug, driver.MaxVirtualSpeed, shorter(t, "load.feature", "load.fifty-renewals", "for 3000 minutes", "for 600 minutes", "at least 50 different", "at least 10 different"))
 			require.Len(t, r.Results, 1)
 			x := r.Results[0]
 			assert.Equal(t, want, x.Status, "%s %s %s", x.Expected, x.Actual, x.Reason)

@@ -61,6 +61,7 @@ const (
 	NeverRereadsSlots        Bug = "never-rereads-slots"
 	VerifiesAddresses        Bug = "verifies-addresses"
 	ForgetsTransactions      Bug = "forgets-transactions"
+	ResendsQueued            Bug = "resends-queued"
 	RenewsInsideTransactions Bug = "renews-inside-transactions"
 	MovesTransactions        Bug = "moves-transactions"
 	RetriesTransactions      Bug = "retries-transactions"
@@ -82,6 +83,8 @@ const (
 	TwoMinutesBefore Bug = "two-minutes-before"
 	// NeverStaggers is not one of them either: staggering is looked at in the virtual lane only.
 	NeverStaggers Bug = "never-staggers"
+	// LeaksAtRenewal is not either: after how many renewals it shows is looked at in the virtual lane only.
+	LeaksAtRenewal Bug = "leaks-at-renewal"
 )
 
 // Mutants are all of them.
@@ -134,7 +137,7 @@ func Mutants() []Mutant {
 		{IgnoresSignInErrors, "a refused sign-in is not noticed and replies are made up",
 			[]string{"refused.wrong-audience", "refused.foreign-tenant", "refused.unassigned", "refused.expired-token", "refused.client-id", "refused.once-per-connection", "refused.comes-in-later", "keys.key-refused-after"}, "signin.object-id"},
 		{PretendsToBeConnected, "commands are queued and answered while there is no connection",
-			[]string{"outage.error-reaches-caller", "signin.verifies-certificate", "transactions.cut"}, "signin.object-id"},
+			[]string{"outage.error-reaches-caller", "signin.verifies-certificate"}, "signin.object-id"},
 		{RepeatsRefusedAuth, "a refused AUTH is sent again and again on the same connection",
 			[]string{"refused.once-per-connection"}, "refused.unassigned"},
 		{InsistsOnInfo, "INFO at connect is taken as a must, though the policy denies it",
@@ -171,8 +174,10 @@ func Mutants() []Mutant {
 			[]string{"cluster.host-certificate"}, "cluster.every-node"},
 		{ForgetsTransactions, "a connection that a transaction opens is not signed in",
 			[]string{"transactions.first-of-all"}, "transactions.exec-unanswered"},
+		{ResendsQueued, "a command of a transaction whose connection has ended is sent again by itself on another",
+			[]string{"transactions.cut"}, "transactions.watch-lost"},
 		{RenewsInsideTransactions, "AUTH with a new token is sent between MULTI and EXEC",
-			[]string{"transactions.renewed-meanwhile"}, "transactions.cut"},
+			[]string{"transactions.renewed-meanwhile"}, "transactions.exec-unanswered"},
 		{MovesTransactions, "a transaction that was begun before a new token came is run on another connection",
 			[]string{"transactions.still-watched"}, "transactions.watch-lost"},
 		{RetriesTransactions, "a transaction whose connection is gone is run again, whatever was watched and whether or not it ran",

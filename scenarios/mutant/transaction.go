@@ -49,6 +49,9 @@ func (c *client) queue(cn *conn, commands [][]string) error {
 	for _, args := range commands {
 		if err == nil {
 			err = c.mustDo(cn, args)
+			if c.bug == ResendsQueued && errors.Is(err, errClosed) {
+				_, err = c.command(c.ctx, args)
+			}
 		}
 	}
 	return err
@@ -86,14 +89,8 @@ func (c *client) exec(ctx context.Context) (protocol.Value, error) {
 	}
 	t.cn.transaction.Unlock()
 	c.giveBack(t.cn, err)
-	switch {
-	case err != nil && (moved || c.bug == RetriesTransactions && errors.Is(err, errClosed)):
+	if err != nil && (moved || c.bug == RetriesTransactions && errors.Is(err, errClosed)) {
 		v, err = c.transactAnew(ctx, t.commands)
-	case err != nil && c.bug == PretendsToBeConnected:
-		v, err = protocol.Array(), nil
-		for range t.commands {
-			v.Items = append(v.Items, protocol.Simple("QUEUED"))
-		}
 	}
 	if err == nil && v.Type == protocol.TypeError {
 		err = &serverError{v.Text}

@@ -100,3 +100,13 @@ func TestVirtualLaneKeepsMargins(t *testing.T) {
 	quiet, _ := r.Result("mutant-two-minutes-before", "refresh.token-requests-bounded")
 	assert.Equal(t, report.Pass, quiet.Status, "%s %s", quiet.Actual, quiet.Reason)
 }
+
+// TestVirtualLaneSeesStaggering: the reference spreads the renewals of a pool over minutes, a mutant sends them all at once.
+func TestVirtualLaneSeesStaggering(t *testing.T) {
+	t.Parallel()
+	for bug, want := range map[mutant.Bug]report.Status{mutant.None: report.Pass, mutant.NeverStaggers: report.Warn} {
+		r := playVirtual(t, bug, virtualSpeed, chosen(t, "load.staggered"))
+		x, _ := r.Result(mutant.Name(bug), "load.staggered")
+		assert.Equal(t, want, x.Status, "%s: %s %s %s", mutant.Name(bug), x.Expected, x.Actual, x.Reason)
+	}
+}

@@ -154,7 +154,7 @@ public final class LettuceDriver implements Library {
         private final Events events;
         private final StatefulConnection<byte[], byte[]> shared;
         private final GenericObjectPool<StatefulConnection<byte[], byte[]>> pool;
-        private StatefulRedisConnection<byte[], byte[]> begun; // with a transaction
+        private StatefulRedisConnection<byte[], byte[]> transactional; // null until the first transaction, and after one that failed
 
         LettuceClient(AbstractRedisClient client, Shared<TokenBasedRedisCredentialsProvider> provider, OpenRequest request, Events events) {
             this.client = client;
@@ -221,30 +221,38 @@ public final class LettuceDriver implements Library {
         /** As the user guide has it, on a connection of its own: each command is sent as it comes, and answered QUEUED. */
         @Override
         public void begin(List<List<String>> commands, List<String> watch) {
-            var connection = (StatefulRedisConnection<byte[], byte[]>) connect();
+            if (transactional == null) {
+                transactional = (StatefulRedisConnection<byte[], byte[]>) connect();
+            }
             try {
                 if (!watch.isEmpty()) {
-                    connection.sync().watch(watch.stream().map(key -> key.getBytes(StandardCharsets.UTF_8)).toArray(byte[][]::new));
+                    transactional.sync().watch(watch.stream().map(key -> key.getBytes(StandardCharsets.UTF_8)).toArray(byte[][]::new));
                 }
-                connection.sync().multi();
-                commands.forEach(args -> dispatch(connection, args));
+                transactional.sync().multi();
+                commands.forEach(args -> dispatch(transactional, args));
             } catch (RuntimeException e) {
-                connection.close();
+                transactionFailed();
                 throw e;
             }
-            begun = connection;
         }
 
         @Override
         public Object exec() throws Refusal {
-            if (begun == null) {
+            if (transactional == null) {
                 throw new Refusal(Kind.CONFIG, "no transaction was begun");
             }
-            try (StatefulRedisConnection<byte[], byte[]> connection = begun) {
-                begun = null;
-                TransactionResult result = connection.sync().exec();
+            try {
+                TransactionResult result = transactional.sync().exec();
                 return result.wasDiscarded() ? null : result.stream().toList();
+            } catch (RuntimeException e) {
+                transactionFailed();
+                throw e;
             }
+        }
+
+        private void transactionFailed() {
+            transactional.close();
+            transactional = null;
         }
 
         @Override

@@ -174,7 +174,7 @@ public final class RedissonDriver implements Library {
         } else if (error instanceof RedisException && error.getMessage() != null && error.getMessage().matches("(?s)[A-Z]+ .*")) {
             return Kind.ofServerError(error.getMessage());
         }
-        return null;
+        return error instanceof RedisException ? Kind.NETWORK : null; // the nearest, where nothing that it wraps has a kind
     }
 
     private static final class Connected implements Client {
