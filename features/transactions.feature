@@ -41,7 +41,8 @@ Feature: A transaction is not disturbed by a renewal
     Given the key "stock" holds "7"
     And the client has opened a connection
     And the client has begun the transaction "DECR stock; INCR sold", watching "stock"
-    When the cache reboots
+    When 2 minutes have passed
+    And the cache reboots
     And 2 minutes have passed
     And somebody else sets "stock" to "0"
     And the client ends the transaction
