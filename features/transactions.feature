@@ -43,9 +43,24 @@ Feature: A transaction is not disturbed by a renewal
     And the client has begun the transaction "DECR stock; INCR sold", watching "stock"
     When 2 minutes have passed
     And the cache reboots
+    And 10 minutes have passed
+    And somebody else sets "stock" to "0"
+    And the client ends the transaction
+    Then the transaction was not run
+    And the cache holds "0" under "stock"
+    And the cache holds nothing under "sold"
+
+  @id:transactions.watch-lost-while-away @must @req:ENT-RETRY-1 @needs:transactions @needs:transactions:watch @process
+  Scenario: What was watched is not taken for unchanged by a client that waits for the nodes
+    Given the key "stock" holds "7"
+    And the client has opened a connection
+    And the client has begun the transaction "DECR stock; INCR sold", watching "stock"
+    When 2 minutes have passed
+    And the cache reboots and is away for 10 minutes
     And 2 minutes have passed
     And somebody else sets "stock" to "0"
     And the client ends the transaction
+    And 10 minutes have passed
     Then the transaction was not run
     And the cache holds "0" under "stock"
     And the cache holds nothing under "sold"

@@ -181,7 +181,7 @@ func Mutants() []Mutant {
 		{MovesTransactions, "a transaction that was begun before a new token came is run on another connection",
 			[]string{"transactions.still-watched"}, "transactions.watch-lost"},
 		{RetriesTransactions, "a transaction whose connection is gone is run again, whatever was watched and whether or not it ran",
-			[]string{"transactions.watch-lost", "transactions.exec-unanswered"}, "transactions.still-watched"},
+			[]string{"transactions.watch-lost", "transactions.watch-lost-while-away", "transactions.exec-unanswered"}, "transactions.still-watched"},
 		{SkipsBusyConnections, "a connection on which a command waits is forgotten at renewal",
 			[]string{"blocking.worker", "load.all-kinds"}, "refresh.same-connection"},
 		{LosesBlockedCaller, "who waits for a job is not told that the connection has ended",

@@ -3,6 +3,7 @@ package mutant
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/entracache/entracache/scenarios/protocol"
 )
@@ -98,9 +99,13 @@ func (c *client) exec(ctx context.Context) (protocol.Value, error) {
 	return v, err
 }
 
-// transactAnew runs the commands as a transaction on another connection, where nothing is watched.
+// transactAnew runs the commands as a transaction on another connection, as soon as there is one. Nothing is watched on it.
 func (c *client) transactAnew(ctx context.Context, commands [][]string) (protocol.Value, error) {
 	cn, err := c.take(ctx, c.seed())
+	for end := time.Now().Add(c.commandTimeout()); err != nil && time.Now().Before(end); {
+		sleep(ctx, 50*time.Millisecond)
+		cn, err = c.take(ctx, c.seed())
+	}
 	if err != nil {
 		return protocol.Value{}, err
 	}
