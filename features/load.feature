@@ -28,7 +28,7 @@ Feature: A client is no burden to the cache
     Given the client speaks RESP3
     And the client has subscribed to "news"
     And the client has opened 2 connections
-    And a worker of the client takes jobs from "jobs", waiting 5 minutes at a time
+    And a worker of the client takes jobs from "jobs", waiting a little at a time
     When the client runs a command every 10 minutes for 190 minutes
     Then every command succeeded
     And no command of the worker failed

@@ -122,7 +122,7 @@ var vocabulary = []StepDefinition{
 	step(when, `the client begins and ends the transaction <command>, watching <key>, again and again, until a new token comes while one is open`, func(w *World) any { return w.transactsWatchingUntilToken }),
 	step(when, `the client tries to run the transaction <command>`, func(w *World) any { return w.triesTransaction }),
 	step(when, `the client ends the transaction`, func(w *World) any { return w.endsTransaction }),
-	step(given, `a worker of the client takes jobs from <key>, waiting <minutes> minutes at a time`, func(w *World) any { return w.workerWaits }),
+	step(given, `a worker of the client takes jobs from <key>, waiting a little at a time`, func(w *World) any { return w.workerWaits }),
 	step(given, `a worker of the client takes jobs from <key>, waiting as long as it takes`, func(w *World) any { return w.workerWaitsForEver }),
 
 	// What passes and what happens.

@@ -3,7 +3,6 @@ package scenarios
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -24,9 +23,12 @@ type worker struct {
 	failed []outcome
 }
 
-func (w *World) workerWaits(key string, minutes int) error {
-	// Whole seconds, which every library knows to wait.
-	return w.startWorker(key, int(math.Ceil(w.span(minutes).Seconds())))
+// workerWait is, on the wall clock, how long a command of a worker waits that waits a little: whole seconds, which every library knows to
+// wait, and fewer than the client is told to wait for an answer. Some libraries hold that against a command that waits, too.
+const workerWait = time.Second
+
+func (w *World) workerWaits(key string) error {
+	return w.startWorker(key, int(w.lane.Patience(workerWait).Seconds()))
 }
 
 func (w *World) workerWaitsForEver(key string) error { return w.startWorker(key, 0) }
