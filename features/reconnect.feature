@@ -43,7 +43,7 @@ Feature: A client comes back after the cache has closed its connections
 
   # Microsoft says of its service that HELLO and AUTH are slow with Microsoft Entra, and that a token which cannot be checked within
   # ten seconds is refused (StackExchange/StackExchange.Redis#3154).
-  @id:reconnect.slow-sign-in @must @req:ENT-RETRY-1 @needs:pubsub @process
+  @id:reconnect.slow-sign-in @must @req:ENT-RETRY-1 @needs:pubsub
   Scenario: The sign-ins of a reconnect take longer than the client waits, and are refused then
     Given the key "greeting" holds "hello"
     And the client has opened a connection

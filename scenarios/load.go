@@ -56,9 +56,10 @@ func (w *World) renewalsSpread(seconds int) error {
 		if !slices.Contains(w.openedIDs, c.id) {
 			continue
 		}
-		for i, e := range c.accepted() {
-			if i == 0 || e.Token == nil {
-				continue // the sign-in is no renewal
+		ok := c.accepted()
+		for _, e := range ok {
+			if e.Token == nil || ok[0].Token == nil || e.Token.ID == ok[0].Token.ID {
+				continue // the token of the sign-in is no new one
 			}
 			id := e.Token.ID
 			if count[id]++; count[id] == 1 {
