@@ -21,6 +21,7 @@ Feature: A client is no burden to the cache
   Scenario: Reconnects leave no connections behind
     Given the client has opened a connection
     When the cache reboots 4 times, and the client comes back each time
+    And 10 minutes have passed
     Then within 10 minutes the client has no more connections open than before
 
   @id:load.all-kinds @must @req:ENT-EXPIRE-1 @needs:pool @needs:blocking @needs:pubsub @needs:resp3 @process
