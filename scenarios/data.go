@@ -91,17 +91,3 @@ func (w *World) acknowledgedMade(key string) error {
 	}
 	return nil
 }
-
-// rebootsAndBack lets the client come back after each reboot.
-func (w *World) rebootsAndBack(times int) error {
-	const minutes = 10
-	for range times {
-		if err := w.cacheReboots(); err != nil {
-			return err
-		}
-		if err := w.succeedsWithin(minutes, "PING"); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -27,19 +27,41 @@ func (w *World) noTokenSentTwice() error {
 	})
 }
 
-// noMoreConnections compares with what was open after the last "has opened" step.
-func (w *World) noMoreConnections(minutes int) error {
-	if len(w.openedIDs) == 0 {
-		return fmt.Errorf("the step speaks of connections, but none was opened before it")
+// rebootsAndBack lets the client come back after each reboot.
+func (w *World) rebootsAndBack(times int) error { return w.backEachTime(times, w.cacheReboots) }
+
+// endsAndBack ends the connection that the client uses, and no other: what it leaves behind stays open.
+func (w *World) endsAndBack(times int) error {
+	return w.backEachTime(times, func() error {
+		return w.meets(fakeserver.Fault{Action: fakeserver.FaultClose, Command: "ping", Times: 1})
+	})
+}
+
+func (w *World) backEachTime(times int, trouble func() error) error {
+	const minutes = 10
+	for range times {
+		if err := trouble(); err != nil {
+			return err
+		}
+		if err := w.succeedsWithin(minutes, "PING"); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// noConnectionLeftBehind allows as many connections as were open after the last "has opened" step, or as the pool may have, and one more for
+// subscriptions: a pool may have grown.
+func (w *World) noConnectionLeftBehind(minutes int) error {
+	allowed := max(len(w.openedIDs), w.request.Options.PoolSize+1)
 	deadline := w.clock.Now().Add(w.lane.Patience(w.grace(minutes)))
 	for {
 		open := len(w.cache.Connections())
-		if open <= len(w.openedIDs) {
+		if open <= allowed {
 			return nil
 		}
 		if w.clock.Now().After(deadline) {
-			return expect(fmt.Sprintf("no more than the %d connections that were open before", len(w.openedIDs)), "%d", open)
+			return expect(fmt.Sprintf("no more than %d connections: as many as were open before, or as the client's pool may have", allowed), "%d", open)
 		}
 		if err := w.wait(w.lane.Patience(w.grace(minutes) / pollDivisor)); err != nil {
 			return err
