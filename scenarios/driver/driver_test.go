@@ -262,7 +262,7 @@ func TestTheHelloMustAgreeWithTheConfig(t *testing.T) {
 	target.pinned = &Config{Name: "other", Library: "example.org/other", Capabilities: []protocol.Capability{protocol.CapAccessKey, protocol.CapPool}}
 	_, err := Start(bound(t, 20*time.Second), target, Options{})
 	requireFault(t, err, `calls itself "stub"`, `"example.org/library" where client.yaml has "example.org/other"`,
-		"declares resp2, pubsub, blocking, which client.yaml does not list", "does not declare pool, which client.yaml lists")
+		"declares resp2, pubsub, blocking, transactions, which client.yaml does not list", "does not declare pool, which client.yaml lists")
 }
 
 func TestStderrIsKeptBoundedAndRedacted(t *testing.T) {

@@ -208,7 +208,7 @@ runtime: { command: [sh, -c, "echo 1.0"] }
 inputs: []
 prepare: [[cp, "` + os.Args[0] + `", "{cache}/driver"]]
 command: ["{cache}/driver", -test.run=none]
-capabilities: [credential:access-key, resp2, pubsub, blocking]
+capabilities: [credential:access-key, resp2, pubsub, blocking, transactions]
 `
 	require.NoError(t, os.WriteFile(filepath.Join(dir, ConfigFile), []byte(config), 0o644))
 	c, err := Load(dir)
