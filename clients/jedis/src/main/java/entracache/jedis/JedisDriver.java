@@ -57,6 +57,11 @@ public final class JedisDriver implements Library {
     }
 
     @Override
+    public int minTokenLifetimeMillis() {
+        return Entra.MIN_TOKEN_LIFETIME_MILLIS;
+    }
+
+    @Override
     public Client open(OpenRequest request, Events events) throws Exception {
         if (!request.usesTokens()) {
             return new JedisClient(connect(request, null), null, request.clustered(), events);
@@ -114,6 +119,9 @@ public final class JedisDriver implements Library {
 
     @Override
     public Kind kindOf(Throwable error) {
+        if (Entra.isTokenError(error)) {
+            return Kind.TOKEN;
+        }
         if (error instanceof JedisDataException) { // JedisAccessControlException and its like are kinds of it
             return Kind.ofServerError(error.getMessage());
         } else if (error instanceof JedisConnectionException) {

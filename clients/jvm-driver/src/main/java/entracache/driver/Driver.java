@@ -28,11 +28,6 @@ import java.util.function.Supplier;
 public final class Driver {
     private static final int PROTOCOL = 1;
     private static final int MAX_LINE = 1 << 20; // bytes; the protocol's limit for one message
-    /**
-     * redis-authx renews at three quarters of a token's life, but two minutes before its end at the latest: a token that lives
-     * for two minutes or less is renewed without a pause. The README says why 175 seconds are enough.
-     */
-    private static final int MIN_TOKEN_LIFETIME_MILLIS = 175_000;
 
     private final ObjectMapper json = new ObjectMapper();
     private final Library library;
@@ -126,7 +121,7 @@ public final class Driver {
                 "runtime", System.getProperty("java.vm.name") + " " + System.getProperty("java.version"),
                 "os", (System.getProperty("os.name") + "/" + System.getProperty("os.arch")).toLowerCase()),
             "capabilities", library.capabilities(),
-            "limits", Map.of("min_token_lifetime_ms", MIN_TOKEN_LIFETIME_MILLIS, "recovery_ms", library.recoveryMillis()));
+            "limits", Map.of("min_token_lifetime_ms", library.minTokenLifetimeMillis(), "recovery_ms", library.recoveryMillis()));
     }
 
     /** The version in the file that Maven puts into every jar. */

@@ -1,15 +1,23 @@
 package entracache.driver;
 
+import com.auth0.jwt.exceptions.JWTDecodeException;
 import com.microsoft.aad.msal4j.ClientCredentialFactory;
 import com.microsoft.aad.msal4j.ClientCredentialParameters;
 import com.microsoft.aad.msal4j.ConfidentialClientApplication;
 import java.util.concurrent.ExecutionException;
+import redis.clients.authentication.core.AuthXException;
 import redis.clients.authentication.core.TokenAuthConfig;
 import redis.clients.authentication.entraid.EntraIDTokenAuthConfigBuilder;
 import redis.clients.authentication.entraid.RedisEntraIDException;
 
-/** The source of tokens that all three libraries share: redis-authx-entraid. */
+/** The source of tokens that Jedis, Lettuce and Redisson share: redis-authx-entraid. */
 public final class Entra {
+    /**
+     * redis-authx renews at three quarters of a token's life, but two minutes before its end at the latest: a token that lives
+     * for two minutes or less is renewed without a pause. The README says why 175 seconds are enough.
+     */
+    public static final int MIN_TOKEN_LIFETIME_MILLIS = 175_000;
+
     private Entra() {
     }
 
@@ -38,5 +46,10 @@ public final class Entra {
                 }
             })
             .build();
+    }
+
+    /** Whether this is what redis-authx says when it has no token; what MSAL says, {@link Fault} knows. */
+    public static boolean isTokenError(Throwable e) {
+        return e instanceof AuthXException || e instanceof RedisEntraIDException || e instanceof JWTDecodeException;
     }
 }

@@ -1,6 +1,5 @@
 package entracache.driver;
 
-import com.auth0.jwt.exceptions.JWTDecodeException;
 import com.fasterxml.jackson.annotation.JsonInclude;
 import com.microsoft.aad.msal4j.MsalException;
 import java.io.IOException;
@@ -10,8 +9,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeoutException;
 import java.util.regex.Pattern;
-import redis.clients.authentication.core.AuthXException;
-import redis.clients.authentication.entraid.RedisEntraIDException;
 
 /** An exception in the protocol's terms. */
 @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -32,7 +29,7 @@ public record Fault(Kind kind, String message, String code, String exception) {
             fromInside.add(0, e);
         }
         for (Throwable e : fromInside) {
-            if (isOfToken(e)) {
+            if (e instanceof MsalException || library.kindOf(e) == Kind.TOKEN) {
                 return of(Kind.TOKEN, e);
             }
         }
@@ -57,11 +54,6 @@ public record Fault(Kind kind, String message, String code, String exception) {
             code = word.lookingAt() ? word.group() : null;
         }
         return new Fault(kind, message, code, name);
-    }
-
-    private static boolean isOfToken(Throwable e) {
-        return e instanceof MsalException || e instanceof AuthXException || e instanceof RedisEntraIDException
-            || e instanceof JWTDecodeException;
     }
 
     private static Kind kindOfJava(Throwable e) {

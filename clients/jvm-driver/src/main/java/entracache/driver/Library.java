@@ -12,6 +12,11 @@ public interface Library {
 
     List<String> capabilities();
 
+    /** How long a token must live at least for the library to behave as with one of an hour; 0 if it has no fixed timers. */
+    default int minTokenLifetimeMillis() {
+        return 0;
+    }
+
     /** How long the library's fixed timers take to notice and replace a dead connection; 0 if it has none. */
     default int recoveryMillis() {
         return 0;
@@ -23,7 +28,7 @@ public interface Library {
     /** Makes a client object with the source of tokens of another, which is one of this library's. */
     Client open(OpenRequest request, Events events, Client other) throws Exception;
 
-    /** The kind of one of the library's own exceptions, without regard to its causes; null for any other exception. */
+    /** The kind of one of the library's own exceptions, without regard to its causes; null for any other exception. TOKEN goes before all others. */
     Kind kindOf(Throwable error);
 
     /** A client object of the library. */

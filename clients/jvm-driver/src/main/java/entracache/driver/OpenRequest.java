@@ -34,6 +34,11 @@ public final class OpenRequest {
         return new Trust(request.path("cache").path("ca_pem").asText());
     }
 
+    /** The certificates that are to be trusted, of the cache and of the issuer, for a library that keeps no two trusts apart. */
+    public String pems() {
+        return request.path("cache").path("ca_pem").asText() + "\n" + request.path("entra").path("ca_pem").asText();
+    }
+
     /** Whether the client signs in with tokens; otherwise it does so with {@link #accessKey}. */
     public boolean usesTokens() {
         return request.path("credential").path("kind").asText().equals("client-secret");
@@ -43,11 +48,11 @@ public final class OpenRequest {
         return request.path("credential").path("access_key").asText();
     }
 
-    String clientId() {
+    public String clientId() {
         return request.path("credential").path("client_id").asText();
     }
 
-    String clientSecret() {
+    public String clientSecret() {
         return request.path("credential").path("client_secret").asText();
     }
 
@@ -55,11 +60,24 @@ public final class OpenRequest {
         return request.path("entra").path("authority").asText();
     }
 
+    public String authorityHost() {
+        return request.path("entra").path("authority_host").asText();
+    }
+
+    public String tenantId() {
+        return request.path("entra").path("tenant_id").asText();
+    }
+
+    /** The user name that the application set itself; empty leaves it to the library. */
+    public String username() {
+        return request.path("username").asText();
+    }
+
     Trust issuerTrust() throws Exception {
         return new Trust(request.path("entra").path("ca_pem").asText());
     }
 
-    Set<String> scopes() {
+    public Set<String> scopes() {
         Set<String> scopes = new TreeSet<>();
         request.path("scopes").forEach(scope -> scopes.add(scope.asText()));
         return scopes;

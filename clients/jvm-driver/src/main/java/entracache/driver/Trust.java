@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import java.security.KeyStore;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
+import java.util.Collection;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLSocketFactory;
 import javax.net.ssl.TrustManagerFactory;
@@ -14,17 +15,21 @@ public final class Trust {
     private final TrustManagerFactory managers;
 
     Trust(String pem) throws Exception {
-        KeyStore roots = null;
-        if (!pem.isEmpty()) {
-            roots = KeyStore.getInstance(KeyStore.getDefaultType());
-            roots.load(null, null);
-            var bytes = new ByteArrayInputStream(pem.getBytes(StandardCharsets.UTF_8));
-            for (Certificate root : CertificateFactory.getInstance("X.509").generateCertificates(bytes)) {
-                roots.setCertificateEntry("root-" + roots.size(), root);
-            }
-        }
         managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
-        managers.init(roots);
+        managers.init(pem.isEmpty() ? null : store(certificates(pem)));
+    }
+
+    public static Collection<? extends Certificate> certificates(String pem) throws Exception {
+        return CertificateFactory.getInstance("X.509").generateCertificates(new ByteArrayInputStream(pem.getBytes(StandardCharsets.UTF_8)));
+    }
+
+    public static KeyStore store(Collection<? extends Certificate> roots) throws Exception {
+        KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
+        store.load(null, null);
+        for (Certificate root : roots) {
+            store.setCertificateEntry("root-" + store.size(), root);
+        }
+        return store;
     }
 
     public TrustManagerFactory managers() {

@@ -9,7 +9,6 @@ import java.security.cert.CertificateException;
 import java.util.concurrent.ExecutionException;
 import javax.net.ssl.SSLHandshakeException;
 import org.junit.jupiter.api.Test;
-import redis.clients.authentication.core.TokenRequestException;
 
 class FaultTest {
     private static Fault of(Throwable error) {
@@ -33,7 +32,7 @@ class FaultTest {
     void aTokenThatCouldNotBeHadIsATokenErrorWhateverTheReason() {
         var msal = new MsalClientException(new ConnectException("refused"));
         assertEquals(Kind.TOKEN, of(wrapped(msal)).kind());
-        assertEquals(Kind.TOKEN, of(new TokenRequestException(new SocketTimeoutException("late"), null)).kind());
+        assertEquals(Kind.TOKEN, of(new NoisyDriver.NoToken(new SocketTimeoutException("late"))).kind());
     }
 
     @Test

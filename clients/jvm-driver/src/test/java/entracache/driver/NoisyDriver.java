@@ -9,6 +9,13 @@ public final class NoisyDriver implements Library {
         System.out.println("{noise of a class");
     }
 
+    /** What this library says when it has no token. */
+    static final class NoToken extends RuntimeException {
+        NoToken(Throwable cause) {
+            super(cause);
+        }
+    }
+
     /** The main class is another: a class is initialized before its own main. */
     public static final class Main {
         public static void main(String[] args) {
@@ -33,7 +40,7 @@ public final class NoisyDriver implements Library {
 
     @Override
     public Kind kindOf(Throwable error) {
-        return null;
+        return error instanceof NoToken ? Kind.TOKEN : null;
     }
 
     @Override

@@ -68,6 +68,11 @@ public final class LettuceDriver implements Library {
     }
 
     @Override
+    public int minTokenLifetimeMillis() {
+        return Entra.MIN_TOKEN_LIFETIME_MILLIS;
+    }
+
+    @Override
     public Client open(OpenRequest request, Events events) throws Exception {
         if (!request.usesTokens()) {
             return open(request, events, (Shared<TokenBasedRedisCredentialsProvider>) null);
@@ -134,6 +139,9 @@ public final class LettuceDriver implements Library {
 
     @Override
     public Kind kindOf(Throwable error) {
+        if (Entra.isTokenError(error)) {
+            return Kind.TOKEN;
+        }
         if (error instanceof RedisCommandExecutionException) {
             return Kind.ofServerError(error.getMessage());
         } else if (error instanceof RedisCommandTimeoutException || error instanceof ConnectTimeoutException

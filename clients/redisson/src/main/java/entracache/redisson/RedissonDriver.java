@@ -73,6 +73,11 @@ public final class RedissonDriver implements Library {
     }
 
     @Override
+    public int minTokenLifetimeMillis() {
+        return Entra.MIN_TOKEN_LIFETIME_MILLIS;
+    }
+
+    @Override
     public Client open(OpenRequest request, Events events) throws Exception {
         if (!request.usesTokens()) {
             return open(request, events, (Shared<EntraIdCredentialsResolver>) null);
@@ -165,6 +170,9 @@ public final class RedissonDriver implements Library {
 
     @Override
     public Kind kindOf(Throwable error) {
+        if (Entra.isTokenError(error)) {
+            return Kind.TOKEN;
+        }
         if (error instanceof RedisTimeoutException || error instanceof ConnectTimeoutException) {
             return Kind.TIMEOUT;
         } else if (error instanceof RedisConnectionException || error instanceof RedisNodeNotFoundException) {
