@@ -60,7 +60,7 @@ func TestHandler(t *testing.T) {
 	zero, there := got["entracache_errors_total MicrosoftEntraTokenExpired"]
 	assert.True(t, there, "what has not happened yet is shown as 0")
 	assert.Zero(t, zero)
-	assert.Len(t, got, 9)
+	assert.Len(t, got, 11)
 }
 
 // values reads the text form: the value of each metric, by its name and the
