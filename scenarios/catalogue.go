@@ -54,6 +54,12 @@ type Scenario struct {
 // Location is file:line, for messages.
 func (s *Scenario) Location() string { return fmt.Sprintf("features/%s:%d", s.File, s.Line) }
 
+// ownEnvironment tells whether the process of the scenario's own starts only when its environment is known, which says how a managed
+// identity gets its tokens on this machine.
+func (s *Scenario) ownEnvironment() bool {
+	return s.OwnProcess && slices.Contains(s.Needs, protocol.CapManagedIdentity)
+}
+
 // Step is one step of a scenario: its text without the keyword.
 type Step struct {
 	Text string
@@ -134,7 +140,7 @@ func (c *Catalogue) loadFeature(fsys fs.FS, file string) ([]*Scenario, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: not readable as Gherkin: %w", file, err)
 	}
-	lines := linesOf(doc)
+	lines, cells := linesOf(doc), cellsOf(doc)
 	pickles := gherkin.Pickles(*doc, file, newID)
 	if len(pickles) == 0 {
 		return nil, fmt.Errorf("%s: holds no scenario", file)
@@ -142,7 +148,7 @@ func (c *Catalogue) loadFeature(fsys fs.FS, file string) ([]*Scenario, error) {
 	var scenarios []*Scenario
 	var problems []error
 	for _, p := range pickles {
-		s, err := c.newScenario(file, doc.Feature.Name, p, lines)
+		s, err := c.newScenario(file, doc.Feature.Name, p, lines, cells)
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -189,17 +195,52 @@ func linesOf(doc *messages.GherkinDocument) map[string]int {
 	return lines
 }
 
-func (c *Catalogue) newScenario(file, feature string, p *messages.Pickle, lines map[string]int) (*Scenario, error) {
+// cellsOf maps the ids of Examples rows to what fills the placeholders of their outline. Gherkin fills in titles and steps by itself, but
+// not tags; in ours a placeholder makes one id for each row.
+func cellsOf(doc *messages.GherkinDocument) map[string]*strings.Replacer {
+	cells := map[string]*strings.Replacer{}
+	scenario := func(s *messages.Scenario) {
+		for _, e := range s.Examples {
+			for _, row := range e.TableBody {
+				var pairs []string
+				for i, cell := range row.Cells {
+					pairs = append(pairs, "<"+e.TableHeader.Cells[i].Value+">", cell.Value)
+				}
+				cells[row.Id] = strings.NewReplacer(pairs...)
+			}
+		}
+	}
+	for _, child := range doc.Feature.Children {
+		switch {
+		case child.Scenario != nil:
+			scenario(child.Scenario)
+		case child.Rule != nil:
+			for _, rc := range child.Rule.Children {
+				if rc.Scenario != nil {
+					scenario(rc.Scenario)
+				}
+			}
+		}
+	}
+	return cells
+}
+
+func (c *Catalogue) newScenario(file, feature string, p *messages.Pickle, lines map[string]int, cells map[string]*strings.Replacer) (*Scenario, error) {
 	s := &Scenario{Title: p.Name, Feature: feature, File: path.Base(file)}
 	// The last AST node of a pickle is the Examples row where there is one, otherwise the scenario itself.
-	s.Line = lines[p.AstNodeIds[len(p.AstNodeIds)-1]]
+	node := p.AstNodeIds[len(p.AstNodeIds)-1]
+	s.Line = lines[node]
 	var problems []error
 	bad := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%s: "+format, append([]any{s.Location()}, args...)...))
 	}
 	for _, tag := range p.Tags {
-		s.Tags = append(s.Tags, tag.Name)
-		key, value, _ := strings.Cut(strings.TrimPrefix(tag.Name, "@"), ":")
+		name := tag.Name
+		if filled, ok := cells[node]; ok {
+			name = filled.Replace(name)
+		}
+		s.Tags = append(s.Tags, name)
+		key, value, _ := strings.Cut(strings.TrimPrefix(name, "@"), ":")
 		switch {
 		case key == "id":
 			s.ID = value
@@ -231,7 +272,7 @@ func (c *Catalogue) newScenario(file, feature string, p *messages.Pickle, lines 
 		case value == "" && key == strings.TrimSuffix(s.File, ".feature"):
 			// Every feature carries its own name as a tag, to be selected by it.
 		default:
-			bad("unknown tag %s: expected @id:…, @must, @should, @info, @req:…, @needs:…, @process, @lane:…, @long, @nightly or @%s", tag.Name, strings.TrimSuffix(s.File, ".feature"))
+			bad("unknown tag %s: expected @id:…, @must, @should, @info, @req:…, @needs:…, @process, @lane:…, @long, @nightly or @%s", name, strings.TrimSuffix(s.File, ".feature"))
 		}
 	}
 	if !idPattern.MatchString(s.ID) {
@@ -242,6 +283,9 @@ func (c *Catalogue) newScenario(file, feature string, p *messages.Pickle, lines 
 	}
 	if s.Requirement.ID == "" {
 		bad("scenario %q names no requirement: expected a tag such as @req:ENT-REFRESH-2", s.Title)
+	}
+	if slices.Contains(s.Needs, protocol.CapManagedIdentity) && !s.OwnProcess {
+		bad("scenario %q needs %s, but not @process: how a managed identity gets its tokens is said in the environment of a process", s.Title, protocol.CapManagedIdentity)
 	}
 	outcomes := 0
 	for _, step := range p.Steps {

@@ -99,6 +99,32 @@ Feature: Good
 	assert.Contains(t, c.Scenarios[1].Steps[0].Text, "Data Reader")
 }
 
+func TestLoadFillsTagsOfOutlines(t *testing.T) {
+	outline := `@good
+Feature: Good
+  @id:good.<who> @must @req:ENT-1
+  Scenario Outline: Policy <policy>
+    Given a service principal with the access policy "<policy>"
+    Then the command succeeds
+
+    Examples:
+      | who    | policy      |
+      | owner  | Data Owner  |
+      | WHO    | Data Reader |
+`
+	c, err := Load(featureFS(strings.Replace(outline, "WHO", "reader", 1)))
+	require.NoError(t, err)
+	require.Len(t, c.Scenarios, 2)
+	assert.Equal(t, "good.owner", c.Scenarios[0].ID)
+	assert.Equal(t, "good.reader", c.Scenarios[1].ID)
+	assert.Contains(t, c.Scenarios[1].Tags, "@id:good.reader", "as it is selected by")
+	assert.Equal(t, 11, c.Scenarios[1].Line)
+	_, err = Load(featureFS(strings.Replace(outline, "WHO", "owner", 1)))
+	require.ErrorContains(t, err, "the id good.owner is taken by features/good.feature:10")
+	_, err = Load(featureFS(strings.Replace(outline, "<who>", "<whom>", 1)))
+	require.ErrorContains(t, err, "has the id")
+}
+
 func TestLoadRefuses(t *testing.T) {
 	for name, change := range map[string]struct{ from, to, want string }{
 		"no id":                {"@id:good.one ", "", "expected a tag such as @id:"},
@@ -109,6 +135,7 @@ func TestLoadRefuses(t *testing.T) {
 		"no req":               {"@req:ENT-1 ", "", "names no requirement"},
 		"an unknown need":      {"resp3", "resp4", `unknown capability "resp4"`},
 		"an undefined step":    {"the command succeeds", "the command is nice", `matches 0 steps of the vocabulary`},
+		"no process":           {"@needs:resp3", "@needs:credential:managed-identity", "but not @process"},
 		"no Then":              {"Then the command succeeds", "", "has no Then step"},
 		"text that is no step": {"Then the", "Thus the", "not readable as Gherkin"},
 		"a table":              {"Then the command succeeds", "Then the command succeeds\n      | a |", "no step takes one"},

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,22 +14,45 @@ import (
 )
 
 func (w *World) aCache() error {
-	err := w.ports.onFresh(func() (ports []int, err error) {
+	if err := w.startIssuer(); err != nil {
+		return err
+	}
+	return w.startCache()
+}
+
+func (w *World) startIssuer() error {
+	return w.ports.onFresh(func() (ports []int, err error) {
 		if w.entra != nil { // its port was not fresh
 			if err := w.entra.Close(); err != nil {
 				return nil, err
 			}
 		}
-		if w.entra, err = fakeentra.Start(fakeentra.WithClock(w.clock), fakeentra.WithMetadataAddr(""), fakeentra.WithProxyAddr("")); err != nil {
+		if w.entra, err = fakeentra.Start(append([]fakeentra.Option{
+			fakeentra.WithClock(w.clock), fakeentra.WithMetadataAddr(""), fakeentra.WithProxyAddr(""),
+		}, w.issuerOptions...)...); err != nil {
 			return nil, fmt.Errorf("start the issuer: %w", err)
 		}
-		port, err := portOf(w.entra.Addr())
-		return []int{port}, err
+		for _, address := range []string{w.entra.Addr(), strings.TrimPrefix(w.entra.MetadataURL(), "http://")} {
+			if address == "" {
+				continue
+			}
+			port, err := portOf(address)
+			if err != nil {
+				return nil, err
+			}
+			ports = append(ports, port)
+		}
+		return ports, nil
 	})
-	if err != nil {
-		return err
+}
+
+// otherIssuer replaces the issuer by one that differs in the options, and the cache by one that trusts it.
+func (w *World) otherIssuer(options ...fakeentra.Option) error {
+	if w.app != nil || w.opened {
+		return fmt.Errorf("the step changes how the issuer is made: it must come before the service principal")
 	}
-	return w.startCache()
+	w.issuerOptions = append(w.issuerOptions, options...)
+	return w.aCache()
 }
 
 func (w *World) startCache() error {
@@ -143,6 +167,9 @@ func (w *World) aForeignServicePrincipal(policy string) error {
 func (w *World) assigned(policy string) error { return w.cache.AssignPolicy(w.app.ObjectID, policy) }
 
 func (w *World) tokensLive(minutes int) error {
+	if w.managed != nil { // whose tokens live for a day otherwise
+		return w.managed.SetTokenShape(fakeentra.TokenShape{Lifetime: fakeentra.FixedLifetime(max(time.Second, w.span(minutes)))})
+	}
 	w.entra.SetTokenLifetime(w.span(minutes))
 	return nil
 }

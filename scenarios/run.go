@@ -26,8 +26,8 @@ type Subject struct {
 	Known, Flaky driver.KnownFailures
 	// OtherVersion says that the lists are about another version of the library: what is on them may well pass.
 	OtherVersion bool
-	// Fresh starts another process of the same driver, for scenarios that want one for themselves.
-	Fresh func(ctx context.Context) (*driver.Driver, error)
+	// Fresh starts another process of the same driver, for scenarios that want one for themselves. env is laid over its environment.
+	Fresh func(ctx context.Context, env map[string]string) (*driver.Driver, error)
 }
 
 // Run plays scenarios against subjects.
@@ -50,7 +50,8 @@ type Run struct {
 	// Patience is when a call to a driver counts as hanging, on the wall clock. 0 means [DefaultPatience].
 	Patience time.Duration
 
-	ports ports
+	ports    ports
+	starting sync.Mutex // held while a process starts for one scenario; see ownProcess
 }
 
 // DefaultParallel is enough to make waiting the smaller part of a run on two cores, and little enough for a client's timers to be
@@ -134,7 +135,7 @@ func (run *Run) playLane(ctx context.Context, lane Lane, scenarios []*Scenario, 
 				continue
 			}
 			crashes = append(crashes, fmt.Sprintf("%s: a process ended while scenarios were playing, which were then played again: %v", subject.Name, err))
-			if d, err := subject.Fresh(ctx); err == nil {
+			if d, err := subject.Fresh(ctx, nil); err == nil {
 				subject.Driver = d
 			} // otherwise the old one goes on to say why it cannot be used
 		}
@@ -299,14 +300,12 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 		return r
 	}
 	d := subject.Driver
-	if s.OwnProcess {
+	if s.OwnProcess && !s.ownEnvironment() {
 		var err error
-		if d, err = subject.Fresh(ctx); err != nil {
-			r.Status, r.Reason = report.Error, "the driver did not start once more: "+err.Error()
+		if d, err = run.ownProcess(ctx, subject, client, nil); err != nil {
+			r.Status, r.Reason = report.Error, err.Error()
 			return r
 		}
-		defer func() { _ = d.Stop() }() // if it broke, the verdict says so already
-		run.warm(ctx, subject.Lane, d, client+"-warm-up")
 	}
 	limit := s.limit(lane)
 	playCtx, cancel := context.WithTimeout(ctx, limit)
@@ -315,9 +314,15 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	w.ports = &run.ports
 	w.patience = cmp.Or(run.Patience, DefaultPatience)
 	w.alone = alone || s.OwnProcess
+	if s.ownEnvironment() {
+		w.launch = func(env map[string]string) (*driver.Driver, error) { return run.ownProcess(ctx, subject, client, env) }
+	}
 	began := time.Now()
 	failed := play(w)
 	r.Duration = time.Since(began)
+	if d = w.driver; d != subject.Driver {
+		defer func() { _ = d.Stop() }() // if it broke, the verdict says so already
+	}
 	if failed != nil && s.OwnProcess && d.Err() != nil {
 		failed.err = expect("the application to live on", "its process ended: %s", d.Err())
 	}
@@ -345,6 +350,19 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 		r.Status, r.Reason = blame(err), "closing the scenario: "+err.Error()
 	}
 	return r
+}
+
+// ownProcess starts and warms another process of the subject's driver, one at a time: a dozen that start at once on two cores would keep
+// the scenarios that play from being served in time, and each other.
+func (run *Run) ownProcess(ctx context.Context, subject *Subject, client string, env map[string]string) (*driver.Driver, error) {
+	run.starting.Lock()
+	defer run.starting.Unlock()
+	d, err := subject.Fresh(ctx, env)
+	if err != nil {
+		return nil, fmt.Errorf("the driver did not start once more: %w", err)
+	}
+	run.warm(ctx, subject.Lane, d, client+"-warm-up")
+	return d, nil
 }
 
 // missing is a capability that the scenario needs and the driver lacks, or "".

@@ -59,10 +59,10 @@ func playSubject(t *testing.T, serve serveFunc, change func(*scenarios.Run, *sce
 	require.NoError(t, err)
 	list, err := c.Select(ids, "")
 	require.NoError(t, err)
-	start := func(ctx context.Context) (*driver.Driver, error) {
-		return driver.Start(ctx, driver.InProcess("driver", serve), driver.Options{})
+	start := func(ctx context.Context, env map[string]string) (*driver.Driver, error) {
+		return driver.Start(ctx, driver.InProcess("driver", serve), driver.Options{Env: env})
 	}
-	d, err := start(t.Context())
+	d, err := start(t.Context(), nil)
 	require.NoError(t, err)
 	lane, err := scenarios.NewLane("scaled", 0)
 	require.NoError(t, err)

@@ -321,9 +321,11 @@ func (w *World) cacheDenied(command string) error {
 	return nil
 }
 
-// tokenRequests are the requests at the token endpoint by this application.
+// tokenRequests are the requests for a token: at the token endpoint, and at that of the machine for its managed identities.
 func (w *World) tokenRequests() []fakeentra.Request {
-	return slices.DeleteFunc(w.entra.Requests(), func(r fakeentra.Request) bool { return r.Endpoint != fakeentra.EndpointToken })
+	return slices.DeleteFunc(w.entra.Requests(), func(r fakeentra.Request) bool {
+		return r.Endpoint != fakeentra.EndpointToken && r.Endpoint != fakeentra.EndpointManagedIdentity
+	})
 }
 
 func (w *World) everyTokenAskedWithScope(one, other string) error {
@@ -358,7 +360,7 @@ func (w *World) tokenRequestsAtMost(n int) error {
 func (w *World) issuerHasFailed(n int) error {
 	failed := 0
 	for _, r := range w.tokenRequests() {
-		if r.Status >= 500 {
+		if r.Outcome == fakeentra.OutcomeFault {
 			failed++
 		}
 	}

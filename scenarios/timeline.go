@@ -44,7 +44,7 @@ func (w *World) timeline() []report.Entry {
 	}
 	if w.entra != nil {
 		for _, r := range w.entra.Requests() {
-			if r.Endpoint == fakeentra.EndpointToken || r.Status >= 400 || r.Status == 0 {
+			if r.Endpoint == fakeentra.EndpointToken || r.Endpoint == fakeentra.EndpointManagedIdentity || r.Status >= 400 || r.Status == 0 {
 				add(r.Time, "entra", w.describeTokenRequest(r))
 			}
 		}
@@ -111,6 +111,12 @@ func (w *World) describeTokenRequest(r fakeentra.Request) string {
 	text := fmt.Sprintf("← %s", r.Endpoint)
 	if r.Endpoint == fakeentra.EndpointToken {
 		text = fmt.Sprintf("← %s %s%s", r.GrantType, r.Scope, r.Resource)
+	}
+	if r.Endpoint == fakeentra.EndpointManagedIdentity {
+		text = fmt.Sprintf("← managed identity %s", r.Resource)
+		if r.Cached {
+			text += " (the same as before)"
+		}
 	}
 	switch {
 	case r.Outcome == fakeentra.OutcomeOutage:

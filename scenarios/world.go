@@ -42,8 +42,10 @@ type World struct {
 	lane     Lane
 	scenario *Scenario
 	driver   *driver.Driver
-	client   string // the client's name in the driver's process
-	alone    bool   // no other scenario plays against the driver
+	client   string                                              // the client's name in the driver's process
+	launch   func(env map[string]string) (*driver.Driver, error) // starts the driver's process when the client first acts; nil: it runs
+	env      map[string]string                                   // of that process
+	alone    bool                                                // no other scenario plays against the driver
 	ports    *ports
 	patience time.Duration // when a call counts as hanging
 	start    time.Time
@@ -58,10 +60,17 @@ type World struct {
 	fault   *fakeserver.FaultHandle // the fault of the cache that the client is to meet
 	others  []net.Conn              // connections of other clients
 
-	cacheOptions []fakeserver.Option // as the Given steps shape it
-	clustered    bool
-	host         string   // how the client is told to reach the cache, where that is not its IP address
-	keys         []string // those that the client wrote to all shards
+	cacheOptions    []fakeserver.Option // as the Given steps shape it
+	issuerOptions   []fakeentra.Option
+	shape           fakeentra.TokenShape       // of the application's tokens
+	issuerFault     *fakeentra.FaultHandle     // what is the matter with the issuer until it "answers as usual again"
+	managed         *fakeentra.ManagedIdentity // who signs in, where it is one; app has its IDs, too
+	identityRenewal time.Duration              // how long before its expiry the machine replaces a token; 0: at half of its life
+	files           []string                   // of the client; removed at the end
+	both            []outcome                  // of two clients at once
+	clustered       bool
+	host            string   // how the client is told to reach the cache, where that is not its IP address
+	keys            []string // those that the client wrote to all shards
 
 	transaction [][]string // the commands of the one that was begun
 	worker      *worker
@@ -137,6 +146,7 @@ func (w *World) close() error {
 	for _, conn := range w.others {
 		_ = conn.Close()
 	}
+	errs = append(errs, w.removeFiles())
 	if w.cache != nil {
 		errs = append(errs, w.cache.Close())
 	}
@@ -185,6 +195,13 @@ func (w *World) ensureOpen() (*protocol.Error, error) {
 	if w.cache == nil {
 		return nil, errors.New("the scenario has no cache: its first step should be \"a cache that accepts Microsoft Entra tokens\"")
 	}
+	if w.launch != nil {
+		d, err := w.launch(w.env)
+		if err != nil {
+			return nil, &driverFault{err}
+		}
+		w.driver, w.launch, w.start = d, nil, w.clock.Now()
+	}
 	if w.request.Credential == nil && w.app == nil {
 		return nil, errors.New("the scenario has no identity: give it a service principal or an access key before the client acts")
 	}
@@ -203,12 +220,15 @@ func (w *World) openRequest() protocol.Request {
 	r := w.request
 	r.Cache = &protocol.Cache{Host: cmp.Or(w.host, w.cache.Host()), Port: w.cache.Port(), CAPEM: string(w.cache.CAPEM()), Cluster: w.clustered}
 	if r.Credential == nil {
+		r.Credential = &protocol.Credential{Kind: protocol.CredentialClientSecret, ClientID: w.app.ClientID, ClientSecret: w.app.ClientSecret}
+	}
+	switch r.Credential.Kind {
+	case protocol.CredentialClientSecret, protocol.CredentialCertificate, protocol.CredentialWorkloadIdentity:
 		authority := w.entra.Authority()
 		if w.foreign != nil {
 			authority = w.foreign.Authority()
 		}
 		r.Entra = &protocol.Entra{Authority: authority, AuthorityHost: w.entra.URL(), TenantID: w.app.TenantID, CAPEM: string(w.entra.CAPEM())}
-		r.Credential = &protocol.Credential{Kind: protocol.CredentialClientSecret, ClientID: w.app.ClientID, ClientSecret: w.app.ClientSecret}
 	}
 	return r
 }

@@ -28,9 +28,6 @@ type Entra struct {
 // NewEntra is Entra for the credential of a request. retry is azidentity's own policy, the zero value being its default. An unknown kind
 // of credential is an [UnsupportedError].
 func NewEntra(r Request, retry policy.RetryOptions) (*Entra, error) {
-	if r.Credential.Kind != "client-secret" {
-		return nil, &UnsupportedError{"credential", r.Credential.Kind}
-	}
 	roots, err := CertPool(r.Entra.CAPEM)
 	if err != nil {
 		return nil, err
@@ -40,19 +37,51 @@ func NewEntra(r Request, retry policy.RetryOptions) (*Entra, error) {
 	// What bounds an exchange on the network stays as long as it is by default, also where this process's clock is faster.
 	e.http.TLSHandshakeTimeout *= e.Rate
 	e.http.DialContext = (&net.Dialer{Timeout: 30 * time.Second * e.Rate, KeepAlive: 30 * time.Second}).DialContext
-	e.make = func() (azcore.TokenCredential, error) {
-		return azidentity.NewClientSecretCredential(r.Entra.TenantID, r.Credential.ClientID, r.Credential.ClientSecret,
-			&azidentity.ClientSecretCredentialOptions{
-				ClientOptions: policy.ClientOptions{
-					Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: r.Entra.AuthorityHost},
-					Transport: &http.Client{Transport: e.http},
-					Retry:     retry,
-				},
-				DisableInstanceDiscovery: true, // the authority is none of Microsoft's own
-			})
+	if e.make, err = maker(r, policy.ClientOptions{
+		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: r.Entra.AuthorityHost},
+		Transport: &http.Client{Transport: e.http},
+		Retry:     retry,
+	}); err != nil {
+		return nil, err
 	}
 	_, err = e.make()
 	return e, err
+}
+
+// maker returns what makes azidentity's credential of the request's kind. The authority is none of Microsoft's own, and so instance
+// discovery is switched off. A managed identity's machine is found in the environment.
+func maker(r Request, client policy.ClientOptions) (func() (azcore.TokenCredential, error), error) {
+	tenant, id := r.Entra.TenantID, r.Credential.ClientID
+	switch r.Credential.Kind {
+	case "client-secret":
+		return func() (azcore.TokenCredential, error) {
+			return azidentity.NewClientSecretCredential(tenant, id, r.Credential.ClientSecret,
+				&azidentity.ClientSecretCredentialOptions{ClientOptions: client, DisableInstanceDiscovery: true})
+		}, nil
+	case "certificate":
+		certs, key, err := azidentity.ParseCertificates([]byte(r.Credential.CertificatePEM), nil)
+		if err != nil {
+			return nil, err
+		}
+		return func() (azcore.TokenCredential, error) {
+			return azidentity.NewClientCertificateCredential(tenant, id, certs, key,
+				&azidentity.ClientCertificateCredentialOptions{ClientOptions: client, DisableInstanceDiscovery: true})
+		}, nil
+	case "workload-identity":
+		return func() (azcore.TokenCredential, error) {
+			return azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
+				ClientOptions: client, DisableInstanceDiscovery: true, TenantID: tenant, ClientID: id, TokenFilePath: r.Credential.TokenFile,
+			})
+		}, nil
+	case "managed-identity":
+		options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: client}
+		if id != "" {
+			options.ID = azidentity.ClientID(id)
+		}
+		return func() (azcore.TokenCredential, error) { return azidentity.NewManagedIdentityCredential(options) }, nil
+	default:
+		return nil, &UnsupportedError{"credential", r.Credential.Kind}
+	}
 }
 
 // Credential makes a new credential. A credential is not kept for a second request, because azidentity has no switch for its cache, which

@@ -26,10 +26,12 @@ type Request struct {
 		CAPEM         string `json:"ca_pem"`
 	} `json:"entra"`
 	Credential struct {
-		Kind         string `json:"kind"`
-		ClientID     string `json:"client_id"`
-		ClientSecret string `json:"client_secret"`
-		AccessKey    string `json:"access_key"`
+		Kind           string `json:"kind"`
+		ClientID       string `json:"client_id"`
+		ClientSecret   string `json:"client_secret"`
+		AccessKey      string `json:"access_key"`
+		CertificatePEM string `json:"certificate_pem"`
+		TokenFile      string `json:"token_file"`
 	} `json:"credential"`
 	Username string   `json:"username"`
 	Scopes   []string `json:"scopes"`

@@ -16,7 +16,8 @@ var library = driver.Library{
 		"github.com/AzureAD/microsoft-authentication-library-for-go",
 	},
 	Capabilities: []string{
-		"credential:client-secret", "credential:access-key", "credential:username",
+		"credential:client-secret", "credential:access-key", "credential:managed-identity", "credential:certificate",
+		"credential:workload-identity", "credential:username",
 		"resp2", "resp3", "pubsub", "pool", "blocking", "tls:custom-ca", "cluster",
 		"transactions", "transactions:watch", "shared-provider",
 	},

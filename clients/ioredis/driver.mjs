@@ -1,11 +1,11 @@
 // Driver for ioredis, wired as Microsoft's sample for ioredis has it.
 
 import { drive } from '../node-driver/driver.mjs'; // first: it keeps stdout for the protocol
-import { ClientSecretCredential } from '@azure/identity';
+import * as identity from '@azure/identity';
 import { Redis, ReplyError } from 'ioredis';
 import { LIMITS, SampleApplication, sampleErrorDescriber } from '../node-driver/azure-sample.mjs';
 
-const library = { Redis, defaultResp: 3, ClientSecretCredential };
+const library = { Redis, defaultResp: 3, identity };
 
 drive({
   name: 'ioredis',
@@ -14,6 +14,9 @@ drive({
   capabilities: [
     'credential:client-secret',
     'credential:access-key',
+    'credential:managed-identity',
+    'credential:certificate',
+    'credential:workload-identity',
     'credential:username',
     'resp2',
     'resp3',

@@ -37,7 +37,7 @@ export class SampleApplication {
   #closed = false;
 
   /**
-   * @param library { Redis, defaultResp, ClientSecretCredential }
+   * @param library { Redis, defaultResp, identity }, the last being @azure/identity
    * @param request the protocol's request to open a client
    * @param emit sends an event for the client
    */
@@ -51,12 +51,10 @@ export class SampleApplication {
       case 'access-key':
         break;
       case 'client-secret':
-        this.#credential = new library.ClientSecretCredential(
-          entra.tenant_id,
-          credential.client_id,
-          credential.client_secret,
-          { authorityHost: entra.authority_host, disableInstanceDiscovery: true, tlsOptions: { ca: entra.ca_pem } },
-        );
+      case 'certificate':
+      case 'workload-identity':
+      case 'managed-identity':
+        this.#credential = azureCredential(library, credential, entra);
         break;
       default:
         throw new Refusal('unsupported', `this driver has no credential kind ${JSON.stringify(credential?.kind)}`);
@@ -202,4 +200,30 @@ export function sampleErrorDescriber(ReplyError) {
     if (error.message === 'Connection is closed.') return 'network';
     return undefined;
   });
+}
+
+// The sample has a ClientSecretCredential, and comments with those for a
+// certificate and for managed identities in its place. That for workload
+// identities is another one of the same package.
+function azureCredential({ identity }, { kind, client_id: clientId, ...credential }, entra) {
+  const options = entra && {
+    authorityHost: entra.authority_host,
+    disableInstanceDiscovery: true,
+    tlsOptions: { ca: entra.ca_pem },
+  };
+  switch (kind) {
+    case 'certificate':
+      return new identity.ClientCertificateCredential(entra.tenant_id, clientId, { certificate: credential.certificate_pem }, options);
+    case 'workload-identity':
+      return new identity.WorkloadIdentityCredential({
+        tenantId: entra.tenant_id,
+        clientId,
+        tokenFilePath: credential.token_file,
+        ...options,
+      });
+    case 'managed-identity':
+      return clientId ? new identity.ManagedIdentityCredential(clientId) : new identity.ManagedIdentityCredential();
+    default:
+      return new identity.ClientSecretCredential(entra.tenant_id, clientId, credential.client_secret, options);
+  }
 }

@@ -55,7 +55,7 @@ function application(options = {}, rest = {}) {
     options,
     ...rest,
   };
-  return new SampleApplication({ Redis, defaultResp: 2, ClientSecretCredential }, request, () => {});
+  return new SampleApplication({ Redis, defaultResp: 2, identity: { ClientSecretCredential } }, request, () => {});
 }
 
 // Lets what has been resolved by now run.

@@ -2,13 +2,20 @@
 // library's documentation does and reports what an application would see.
 
 import { drive } from '../node-driver/driver.mjs'; // first: it keeps stdout for the protocol
+import { createHash, X509Certificate } from 'node:crypto';
+import { WorkloadIdentityCredential } from '@azure/identity';
 import { ConfidentialClientApplication } from '@azure/msal-node';
 import {
   CredentialsError,
   TokenManager,
   UnableToObtainNewCredentialsError,
 } from '@redis/client/dist/lib/authx/index.js';
-import { EntraidCredentialsProvider, MSALIdentityProvider, OID_CREDENTIALS_MAPPER } from '@redis/entraid';
+import {
+  EntraidCredentialsProvider,
+  EntraIdCredentialsProviderFactory,
+  MSALIdentityProvider,
+  OID_CREDENTIALS_MAPPER,
+} from '@redis/entraid';
 import { createClient, createCluster, DEFAULT_RESP, WatchError } from 'redis';
 import { blocks } from '../node-driver/blocking.mjs';
 import { Refusal } from '../node-driver/values.mjs';
@@ -144,21 +151,29 @@ class Session {
       case 'access-key':
         return { ...(username && { username }), password: credential.access_key };
       case 'client-secret':
-        this.#provider ??= this.#entraProvider(credential, username, entra, scopes);
+      case 'certificate':
+        this.#provider ??= this.#servicePrincipal(credential, username, entra, scopes);
+        return { credentialsProvider: this.#provider };
+      case 'managed-identity':
+        this.#provider ??= this.#managedIdentity(credential, username);
+        return { credentialsProvider: this.#provider };
+      case 'workload-identity':
+        this.#provider ??= this.#workloadIdentity(credential, username, entra, scopes);
         return { credentialsProvider: this.#provider };
       default:
         throw new Refusal('unsupported', `this driver has no credential kind ${JSON.stringify(credential?.kind)}`);
     }
   }
 
-  // What EntraIdCredentialsProviderFactory.createForClientCredentials() builds,
-  // and knownAuthorities: the factory has no way to set it, and without it MSAL
-  // asks login.microsoftonline.com whether the authority is genuine.
-  #entraProvider({ client_id, client_secret }, username, { authority }, scopes) {
+  // What EntraIdCredentialsProviderFactory.createForClientCredentials() and
+  // createForClientCredentialsWithCertificate() build, and knownAuthorities: the
+  // factory has no way to set it, and without it MSAL asks
+  // login.microsoftonline.com whether the authority is genuine.
+  #servicePrincipal({ client_id, client_secret, certificate_pem }, username, { authority }, scopes) {
     const application = new ConfidentialClientApplication({
       auth: {
         clientId: client_id,
-        clientSecret: client_secret,
+        ...(certificate_pem ? { clientCertificate: certificate(certificate_pem) } : { clientSecret: client_secret }),
         authority,
         knownAuthorities: [new URL(authority).host],
       },
@@ -166,9 +181,34 @@ class Session {
     const identityProvider = new MSALIdentityProvider(
       () => application.acquireTokenByClientCredential({ skipCache: true, scopes }),
     );
-    // The service principal example of the package's README.
-    const tokenManager = new TokenManager(identityProvider, { expirationRefreshRatio: 0.8 });
-    return new EntraidCredentialsProvider(tokenManager, identityProvider, {
+    const { tokenManagerConfig, ...options } = this.#providerOptions(username);
+    return new EntraidCredentialsProvider(new TokenManager(identityProvider, tokenManagerConfig), identityProvider, options);
+  }
+
+  #managedIdentity({ client_id }, username) {
+    const params = { ...this.#providerOptions(username), clientId: client_id };
+    return client_id
+      ? EntraIdCredentialsProviderFactory.createForUserAssignedManagedIdentity({ ...params, userAssignedClientId: client_id })
+      : EntraIdCredentialsProviderFactory.createForSystemAssignedManagedIdentity(params);
+  }
+
+  // The README has a DefaultAzureCredential here, or any other credential of
+  // @azure/identity: this is the one of those in it that workload identities use.
+  #workloadIdentity({ client_id, token_file }, username, { authority_host, tenant_id }, scopes) {
+    const credential = new WorkloadIdentityCredential({
+      clientId: client_id,
+      tenantId: tenant_id,
+      tokenFilePath: token_file,
+      authorityHost: authority_host,
+      disableInstanceDiscovery: true,
+    });
+    return EntraIdCredentialsProviderFactory.createForDefaultAzureCredential({ ...this.#providerOptions(username), credential, scopes });
+  }
+
+  // tokenManagerConfig is that of the examples in the package's README.
+  #providerOptions(username) {
+    return {
+      tokenManagerConfig: { expirationRefreshRatio: 0.8 },
       credentialsMapper: username
         ? token => ({ username, password: token.accessToken })
         : OID_CREDENTIALS_MAPPER,
@@ -178,7 +218,7 @@ class Session {
         what: 'refresh-retried',
         error: { kind: 'token', message },
       }),
-    });
+    };
   }
 
   async #connectPool() {
@@ -244,6 +284,14 @@ class Session {
   }
 }
 
+/** A certificate and its key in PEM, as MSAL takes them. */
+function certificate(pem) {
+  return {
+    thumbprintSha256: createHash('sha256').update(new X509Certificate(pem).raw).digest('hex'),
+    privateKey: /-----BEGIN PRIVATE KEY-----[^]*?-----END PRIVATE KEY-----/.exec(pem)[0],
+  };
+}
+
 drive({
   name: 'node-redis',
   home: import.meta.url,
@@ -251,6 +299,9 @@ drive({
   capabilities: [
     'credential:client-secret',
     'credential:access-key',
+    'credential:managed-identity',
+    'credential:certificate',
+    'credential:workload-identity',
     'credential:username',
     'resp2',
     'resp3',

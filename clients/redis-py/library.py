@@ -5,14 +5,17 @@ redis.Redis, or to redis.RedisCluster for a clustered cache, as its credential_p
 in, refreshing the token, sending AUTH, reconnecting and retrying are theirs alone. Nothing here helps them, and nothing here repairs them.
 """
 
+import hashlib
 import importlib.metadata
 import platform
 import re
+import ssl
 import time
 
 import jwt
 import redis
 import requests
+from azure.identity import WorkloadIdentityCredential
 from msal import ConfidentialClientApplication
 from redis.auth.err import InvalidTokenSchemaErr, RequestTokenErr, TokenRenewalErr
 from redis.auth.token_manager import RetryPolicy, TokenManagerConfig
@@ -23,8 +26,14 @@ from redis_entraid.cred_provider import (
     DEFAULT_MAX_ATTEMPTS,
     DEFAULT_TOKEN_REQUEST_EXECUTION_TIMEOUT_IN_MS,
     EntraIdCredentialsProvider,
+    create_from_managed_identity,
 )
-from redis_entraid.identity_provider import ServicePrincipalProvider
+from redis_entraid.identity_provider import (
+    DefaultAzureCredentialProvider,
+    ManagedIdentityIdType,
+    ManagedIdentityType,
+    ServicePrincipalProvider,
+)
 
 import values
 from trust import ca_file
@@ -35,6 +44,9 @@ from values import text
 CAPABILITIES = [
     "credential:client-secret",
     "credential:access-key",
+    "credential:managed-identity",
+    "credential:certificate",
+    "credential:workload-identity",
     "resp2",
     "resp3",
     "pubsub",
@@ -46,8 +58,16 @@ CAPABILITIES = [
     "transactions:watch",
     "shared-provider",
 ]
-CREDENTIALS = ("client-secret", "access-key")
+CREDENTIALS = ("client-secret", "access-key", "managed-identity", "certificate", "workload-identity")
 PACKAGES = ("redis", "redis-entraid", "msal", "PyJWT")  # the first one is the library under test
+
+# What redis-entraid's factories use where they are told nothing else.
+TOKEN_MANAGER = TokenManagerConfig(
+    DEFAULT_EXPIRATION_REFRESH_RATIO,
+    DEFAULT_LOWER_REFRESH_BOUND_MILLIS,
+    DEFAULT_TOKEN_REQUEST_EXECUTION_TIMEOUT_IN_MS,
+    RetryPolicy(DEFAULT_MAX_ATTEMPTS, DEFAULT_DELAY_IN_MS),
+)
 
 # The sleep_time that redis-py's documentation gives run_in_thread, in seconds. It is a socket timeout as well, so another value
 # would change what becomes of AUTH on the connection of a subscriber.
@@ -83,11 +103,11 @@ class Client:
             settings["socket_connect_timeout"] = options["connect_timeout_ms"] / 1000
         if options.get("command_timeout_ms"):
             settings["socket_timeout"] = options["command_timeout_ms"] / 1000
-        if credential["kind"] == "client-secret":
-            self.provider = shared.provider if shared else entra_credentials(request["entra"], credential, request["scopes"])
-            settings["credential_provider"] = self.provider
-        else:
+        if credential["kind"] == "access-key":
             settings["password"] = credential["access_key"]
+        else:
+            self.provider = shared.provider if shared else credentials(request)
+            settings["credential_provider"] = self.provider
 
         self.closed = False
         self._emit = emit
@@ -172,27 +192,64 @@ class Client:
         self._redis.close()
 
 
-def entra_credentials(entra, credential, scopes):
+def credentials(request):
+    """The provider for the kind of credential that the harness asks for."""
+    credential = request["credential"]
+    if credential["kind"] == "managed-identity":
+        return managed_identity_credentials(credential, request["scopes"])
+    if credential["kind"] == "workload-identity":
+        return workload_identity_credentials(request["entra"], credential, request["scopes"])
+    return service_principal_credentials(request["entra"], credential, request["scopes"])
+
+
+def service_principal_credentials(entra, credential, scopes):
     """What redis_entraid's create_from_service_principal builds, with an issuer other than login.microsoftonline.com."""
     try:
         application = ConfidentialClientApplication(
             client_id=credential["client_id"],
-            client_credential=credential["client_secret"],
+            client_credential=credential.get("client_secret") or certificate(credential["certificate_pem"]),
             authority=entra["authority"],
             instance_discovery=False,  # it would ask login.microsoftonline.com about this issuer
-            verify=ca_file(entra["ca_pem"]) if entra.get("ca_pem") else True,
+            verify=verify(entra),
         )
     except (ValueError, requests.RequestException) as error:  # ValueError is MSAL's answer to an HTTP status of 4xx
         raise TokenUnavailable(str(error)) from error
-    return EntraIdCredentialsProvider(
-        ServicePrincipalProvider(application, scopes),
-        TokenManagerConfig(
-            DEFAULT_EXPIRATION_REFRESH_RATIO,
-            DEFAULT_LOWER_REFRESH_BOUND_MILLIS,
-            DEFAULT_TOKEN_REQUEST_EXECUTION_TIMEOUT_IN_MS,
-            RetryPolicy(DEFAULT_MAX_ATTEMPTS, DEFAULT_DELAY_IN_MS),
-        ),
+    return EntraIdCredentialsProvider(ServicePrincipalProvider(application, scopes), TOKEN_MANAGER)
+
+
+def certificate(pem):
+    """A certificate and its key in PEM, as MSAL takes them."""
+    _, key = pem.split("-----END CERTIFICATE-----")
+    certificate_pem = pem.removesuffix(key)
+    thumbprint = hashlib.sha1(ssl.PEM_cert_to_DER_cert(certificate_pem)).hexdigest()
+    return {"private_key": key.strip(), "thumbprint": thumbprint, "public_certificate": certificate_pem}
+
+
+def managed_identity_credentials(credential, scopes):
+    resource = scopes[0].removesuffix("/.default")  # a machine knows resources, not scopes
+    if credential.get("client_id"):
+        return create_from_managed_identity(
+            ManagedIdentityType.USER_ASSIGNED, resource, ManagedIdentityIdType.CLIENT_ID, credential["client_id"]
+        )
+    return create_from_managed_identity(ManagedIdentityType.SYSTEM_ASSIGNED, resource)
+
+
+def workload_identity_credentials(entra, credential, scopes):
+    """What create_from_default_azure_credential builds, with the one credential of its chain that is for workload identities: that
+    can be told the issuer, and the file of one client among several in this process."""
+    azure = WorkloadIdentityCredential(
+        tenant_id=entra["tenant_id"],
+        client_id=credential["client_id"],
+        token_file_path=credential["token_file"],
+        authority=entra["authority_host"],
+        disable_instance_discovery=True,
+        connection_verify=verify(entra),
     )
+    return EntraIdCredentialsProvider(DefaultAzureCredentialProvider(azure, tuple(scopes)), TOKEN_MANAGER)
+
+
+def verify(entra):
+    return ca_file(entra["ca_pem"]) if entra.get("ca_pem") else True
 
 
 def end_of_subscription(error, pubsub, thread):

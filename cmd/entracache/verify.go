@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -392,15 +393,17 @@ func (c *verifyCmd) startOne(ctx context.Context, say progress, item candidate, 
 	if err != nil {
 		return broken(err)
 	}
-	fresh := func(ctx context.Context) (*driver.Driver, error) {
+	fresh := func(ctx context.Context, own map[string]string) (*driver.Driver, error) {
+		env := driver.Environment(bundle)
+		maps.Copy(env, own)
 		return driver.Start(ctx, target, driver.Options{
-			Harness: "entracache " + version(), Env: driver.Environment(bundle),
+			Harness: "entracache " + version(), Env: env,
 			OnStderr: func(line driver.StderrLine) {
 				fmt.Fprintf(stderr, "%s %s\n", line.Time.UTC().Format("15:04:05.000"), line.Text)
 			},
 		})
 	}
-	d, err := fresh(ctx)
+	d, err := fresh(ctx, nil)
 	if err == nil {
 		if err = d.LiarProbe(ctx); err != nil {
 			_ = d.Stop() // it lied: how it ends does not matter any more

@@ -22,7 +22,7 @@ import (
 // Options say how a driver is started. The zero value is usable.
 type Options struct {
 	Harness string            // sent in hello; default "entracache"
-	Env     map[string]string // laid over our own environment; see [Environment]. Without effect on an in-process driver
+	Env     map[string]string // laid over our own environment; see [Environment]. An in-process driver reads it with [Getenv]
 	Clock   clockwork.Clock   // stamps lines and events; default the one that the process sees. Bounds on the driver's manners are always real time
 
 	HelloTimeout time.Duration // default 60 s: a cold start of a large runtime on a busy machine takes tens of seconds

@@ -233,6 +233,20 @@ func TestLiars(t *testing.T) {
 	requireFault(t, err, "open with the credential kind", "answered network: connection refused")
 }
 
+func TestTheEnvironmentOfAFunction(t *testing.T) {
+	t.Setenv("HOME_FROM_PARENT", "kept")
+	t.Setenv("ENTRACACHE_SECRET", "ours")
+	seen := make(chan []string, 1)
+	look := func(ctx context.Context, _ io.Reader, _, _ io.Writer) error {
+		seen <- []string{Getenv(ctx, "IDENTITY_ENDPOINT"), Getenv(ctx, "HOME_FROM_PARENT"), Getenv(ctx, "ENTRACACHE_SECRET")}
+		return nil
+	}
+	_, err := Start(bound(t, 20*time.Second), InProcess("looks", look), Options{Env: map[string]string{"IDENTITY_ENDPOINT": "http://127.0.0.1:1"}})
+	require.Error(t, err, "it says no hello")
+	assert.Equal(t, []string{"http://127.0.0.1:1", "kept", ""}, <-seen)
+	assert.Equal(t, "kept", Getenv(t.Context(), "HOME_FROM_PARENT"), "in a process of its own")
+}
+
 func TestACrashInProcess(t *testing.T) {
 	for name, test := range map[string]struct {
 		run  func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error

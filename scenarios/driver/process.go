@@ -131,11 +131,28 @@ type functionProcess struct {
 	exitStatus string
 }
 
-func startFunction(run func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error) process {
+// environmentKey finds the environment in the context of a driver that runs as a function.
+type environmentKey struct{}
+
+// Getenv is os.Getenv for a driver that may run as a function: in ctx, which it was given, is the environment that a process would have.
+func Getenv(ctx context.Context, name string) string {
+	env, inProcess := ctx.Value(environmentKey{}).([]string)
+	if !inProcess {
+		return os.Getenv(name)
+	}
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func startFunction(run func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error, env []string) process {
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	errR, errW := io.Pipe()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), environmentKey{}, env))
 	p := &functionProcess{in: inW, out: outR, err: errR, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)

@@ -64,9 +64,10 @@ func Exec(commandLine string) (Target, error) {
 }
 
 // InProcess is a driver that runs as a function in this process, through the same pipes, lines and checks as any other. It
-// ends by returning; an error or a panic counts as a crash. It must return when ctx is done or stdin ends.
+// ends by returning; an error or a panic counts as a crash. It must return when ctx is done or stdin ends, and
+// reads its environment with [Getenv].
 func InProcess(name string, run func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error) Target {
-	return Target{Name: name, launch: func([]string) (process, error) { return startFunction(run), nil }}
+	return Target{Name: name, launch: func(env []string) (process, error) { return startFunction(run, env), nil }}
 }
 
 // Environment is what a driver's environment gets on top of the harness's own, so that its library trusts the fakes:

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/entracache/entracache/scenarios/protocol"
@@ -39,16 +40,17 @@ type client struct {
 	storming   bool            // StormsWhenRefused
 	subscribed []*conn
 	begun      *transaction // and not ended
+	told       *atomic.Bool // TellsOneCaller: shared by the clients of a process
 }
 
 // newClient makes a client that shares what gets the tokens of another, unless that is nil.
-func newClient(bug Bug, open protocol.Request, shared *tokenSource) *client {
-	c := &client{bug: bug, open: open, stop: func() {}, idle: map[string][]*conn{}, signedIn: map[string]bool{}}
+func newClient(bug Bug, open protocol.Request, getenv func(string) string, told *atomic.Bool, shared *tokenSource) *client {
+	c := &client{bug: bug, open: open, told: told, stop: func() {}, idle: map[string][]*conn{}, signedIn: map[string]bool{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	if open.Credential.Kind == protocol.CredentialClientSecret {
+	if open.Credential.Kind != protocol.CredentialAccessKey {
 		c.tokens = shared
 		if shared == nil {
-			c.tokens = newTokenSource(bug, open)
+			c.tokens = newTokenSource(bug, open, getenv)
 		}
 		c.tokens.use()
 		c.stop = c.tokens.listen(c.renewAll)

@@ -127,8 +127,11 @@ func (c *client) handshake(cn *conn, user, password string) error {
 
 func (c *client) signIn(cn *conn, auth []string) error {
 	attempts := 1
-	if c.bug == RepeatsRefusedAuth {
+	switch c.bug {
+	case RepeatsRefusedAuth:
 		attempts = 5
+	case RepeatsWithoutPause:
+		attempts = 1000
 	}
 	for range attempts {
 		v, err := cn.do(c.commandTimeout(), auth...)
@@ -155,6 +158,9 @@ func (c *client) identity(ctx context.Context) (user, password string, err error
 	}
 	token, err := c.tokens.get(ctx)
 	if err != nil {
+		if c.bug == TellsOneCaller && c.told.Swap(true) {
+			<-c.ctx.Done() // the error has been handed out; this caller is forgotten
+		}
 		return "", "", &tokenError{err}
 	}
 	user, password = c.userAndPassword(token)
@@ -171,6 +177,8 @@ func (c *client) userAndPassword(token accessToken) (user, password string) {
 		user = c.open.Credential.ClientID
 	case SendsSecretAsPassword:
 		password = c.open.Credential.ClientSecret
+	case CutsLongPasswords:
+		password = password[:min(len(password), 4096)]
 	}
 	return user, password
 }

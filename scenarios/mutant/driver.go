@@ -9,9 +9,12 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
+	"github.com/entracache/entracache/scenarios/driver"
 	"github.com/entracache/entracache/scenarios/protocol"
 )
 
@@ -26,7 +29,8 @@ func Name(bug Bug) string {
 // capabilities are all that the protocol knows, but for events: the reference tells its user nothing about its tokens.
 func capabilities() []protocol.Capability {
 	return []protocol.Capability{
-		protocol.CapClientSecret, protocol.CapAccessKey, protocol.CapUsername, protocol.CapRESP2, protocol.CapRESP3,
+		protocol.CapClientSecret, protocol.CapAccessKey, protocol.CapManagedIdentity, protocol.CapCertificate, protocol.CapWorkloadIdentity,
+		protocol.CapUsername, protocol.CapRESP2, protocol.CapRESP3,
 		protocol.CapPubSub, protocol.CapPool, protocol.CapBlocking, protocol.CapCustomCA, protocol.CapCluster,
 		protocol.CapTransactions, protocol.CapWatch, protocol.CapShared,
 	}
@@ -35,7 +39,8 @@ func capabilities() []protocol.Capability {
 // Serve speaks the driver protocol for the reference client with one bug, until shutdown or the end of stdin.
 func Serve(bug Bug) func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
 	return func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
-		d := &server{bug: bug, out: stdout, clients: map[string]*client{}, crash: make(chan error, 1)}
+		getenv := func(name string) string { return driver.Getenv(ctx, name) }
+		d := &server{bug: bug, getenv: getenv, out: stdout, clients: map[string]*client{}, crash: make(chan error, 1)}
 		defer d.end()
 		ended := make(chan error, 1)
 		go func() { ended <- d.read(ctx, stdin) }()
@@ -68,6 +73,8 @@ func (d *server) read(ctx context.Context, stdin io.Reader) error {
 
 type server struct {
 	bug     Bug
+	told    atomic.Bool // TellsOneCaller
+	getenv  func(string) string
 	crash   chan error // an error that nobody catches
 	work    sync.WaitGroup
 	write   sync.Mutex
@@ -96,7 +103,7 @@ func (d *server) handle(ctx context.Context, r protocol.Request) protocol.Reply 
 	case protocol.OpHello:
 		return d.hello(r)
 	case protocol.OpOpen:
-		if k := r.Credential.Kind; k != protocol.CredentialClientSecret && k != protocol.CredentialAccessKey {
+		if k := r.Credential.Kind; !slices.Contains(capabilities(), k.Capability()) {
 			return protocol.Reply{Error: &protocol.Error{Kind: protocol.KindUnsupported, Message: fmt.Sprintf("unknown credential kind %q", k)}}
 		}
 		d.mu.Lock()
@@ -109,7 +116,7 @@ func (d *server) handle(ctx context.Context, r protocol.Request) protocol.Reply 
 			}
 			shared = other.tokens
 		}
-		d.clients[r.Client] = newClient(d.bug, r, shared)
+		d.clients[r.Client] = newClient(d.bug, r, d.getenv, &d.told, shared)
 		return protocol.Reply{OK: true}
 	case protocol.OpCommand:
 		c := d.client(r.Client)

@@ -78,6 +78,35 @@ const (
 	RetriesBlindly           Bug = "retries-blindly"
 	BreaksWhenRenewalDies    Bug = "breaks-when-renewal-dies"
 
+	GivesUpOnServerError    Bug = "gives-up-on-server-error"
+	WaitsAHundredTimes      Bug = "waits-a-hundred-times"
+	TakesResetForTheEnd     Bug = "takes-reset-for-the-end"
+	StopsAfterThreeFailures Bug = "stops-after-three-failures"
+	GivesUpAfterASecond     Bug = "gives-up-after-a-second"
+	StuckAfterTimeout       Bug = "stuck-after-timeout"
+	TakesRefusalForFinal    Bug = "takes-refusal-for-final"
+	HammersTheIssuer        Bug = "hammers-the-issuer"
+	GivesUpAtStart          Bug = "gives-up-at-start"
+	TellsOneCaller          Bug = "tells-one-caller"
+	GoesByExpiresIn         Bug = "goes-by-expires-in"
+	MistrustsTheAnswer      Bug = "mistrusts-the-answer"
+	ReadsMilliseconds       Bug = "reads-milliseconds"
+	AlwaysWithinMargin      Bug = "always-within-margin"
+	CountsFromIssue         Bug = "counts-from-issue"
+	CutsLongPasswords       Bug = "cuts-long-passwords"
+	ScansForObjectID        Bug = "scans-for-object-id"
+	ReadsPlainBase64        Bug = "reads-plain-base64"
+	InsistsOnVersion1       Bug = "insists-on-version-1"
+	RepeatsWithoutPause     Bug = "repeats-without-pause"
+	NamesNoCertificate      Bug = "names-no-certificate"
+	SendsFileName           Bug = "sends-file-name"
+	AsksForScopeAsResource  Bug = "asks-for-scope-as-resource"
+	AsksForOwnIdentity      Bug = "asks-for-own-identity"
+
+	// These are not among [Mutants], for what notices them is played in the virtual lane only.
+	CountsFailuresForEver Bug = "counts-failures-for-ever"
+	LoopsOnSameToken      Bug = "loops-on-same-token"
+
 	// TwoMinutesBefore is not one of [Mutants], for the scaled lane cannot tell: a token that lives for ten seconds is always two
 	// minutes before its end, and renewed without pause. In the virtual lane it is renewed at the fifty-eighth minute.
 	TwoMinutesBefore Bug = "two-minutes-before"
@@ -107,7 +136,7 @@ func Mutants() []Mutant {
 		{TokenPerCommand, "the issuer is asked before every command",
 			[]string{"refresh.token-requests-bounded"}, "policy.reader-reads"},
 		{GivesUpAfterOneFailure, "the first failed token request ends the renewal",
-			[]string{"outage.one-error", "outage.recovers"}, "refresh.again-and-again"},
+			[]string{"outage.one-error", "outage.recovers", "issuer.error", "issuer.reset", "issuer.short-outage", "issuer.hangs", "issuer.secret-expired"}, "refresh.again-and-again"},
 		{GivesUpWhenRefused, "after one WRONGPASS the client never tries again",
 			[]string{"refused.comes-in-later", "policy.removed"}, "refused.unassigned"},
 		{NeverReconnects, "a closed connection stays closed",
@@ -135,9 +164,10 @@ func Mutants() []Mutant {
 		{IgnoresCommandErrors, "an error reply is handed out as a success",
 			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 		{IgnoresSignInErrors, "a refused sign-in is not noticed and replies are made up",
-			[]string{"refused.wrong-audience", "refused.foreign-tenant", "refused.unassigned", "refused.expired-token", "refused.client-id", "refused.once-per-connection", "refused.comes-in-later", "keys.key-refused-after"}, "signin.object-id"},
+			[]string{"refused.wrong-audience", "refused.foreign-tenant", "refused.unassigned", "refused.expired-token", "refused.client-id", "refused.once-per-connection", "refused.comes-in-later", "keys.key-refused-after",
+				"tokens.refused-not-yet-valid", "tokens.refused-wrong-issuer", "tokens.refused-wrong-tenant", "tokens.refused-no-tenant", "tokens.refused-wrong-object-id", "tokens.refused-no-object-id", "tokens.refused-no-expiry", "tokens.refused-alg-none", "tokens.refused-alg-hmac", "tokens.refused-wrong-key", "tokens.refused-unknown-key", "tokens.refused-no-key-id", "tokens.refused-embedded-key", "tokens.refused-tampered", "tokens.refused-padded"}, "signin.object-id"},
 		{PretendsToBeConnected, "commands are queued and answered while there is no connection",
-			[]string{"outage.error-reaches-caller", "signin.verifies-certificate"}, "signin.object-id"},
+			[]string{"outage.error-reaches-caller", "signin.verifies-certificate", "issuer.refuses-two", "tokens.refused-malformed", "tokens.refused-too-large"}, "signin.object-id"},
 		{RepeatsRefusedAuth, "a refused AUTH is sent again and again on the same connection",
 			[]string{"refused.once-per-connection"}, "refused.unassigned"},
 		{InsistsOnInfo, "INFO at connect is taken as a must, though the policy denies it",
@@ -206,6 +236,54 @@ func Mutants() []Mutant {
 			[]string{"reconnect.not-twice"}, "reconnect.acknowledged"},
 		{BreaksWhenRenewalDies, "a renewal whose connection ends before the reply ends the client",
 			[]string{"trouble.reboot-during-auth"}, "refresh.same-connection"},
+		{GivesUpOnServerError, "status 500 is taken for an answer that will not change",
+			[]string{"issuer.error"}, "outage.one-error"},
+		{WaitsAHundredTimes, "the seconds of Retry-After are taken for a hundred times as much",
+			[]string{"issuer.unavailable", "issuer.throttled"}, "issuer.error"},
+		{TakesResetForTheEnd, "a token request without an answer ends the renewal",
+			[]string{"issuer.reset", "issuer.short-outage"}, "issuer.error"},
+		{StopsAfterThreeFailures, "the third failure in a row ends the renewal, and until the token has expired nobody asks for another",
+			[]string{"issuer.short-outage"}, "outage.one-error"},
+		{GivesUpAfterASecond, "a token request may take a second",
+			[]string{"issuer.slow"}, "signin.object-id"},
+		{StuckAfterTimeout, "a token request that timed out holds a lock for ever",
+			[]string{"issuer.hangs"}, "outage.recovers"},
+		{TakesRefusalForFinal, "a refused secret is refused for good",
+			[]string{"issuer.secret-expired"}, "outage.recovers"},
+		{HammersTheIssuer, "a failed token request is repeated without pause",
+			[]string{"issuer.asked-quietly"}, "outage.one-error"},
+		{GivesUpAtStart, "the failure of the first token request is kept, and handed out for ever",
+			[]string{"issuer.down-at-start"}, "outage.recovers"},
+		{TellsOneCaller, "of those who wait for a token that cannot be had, one is told",
+			[]string{"issuer.refuses-two"}, "signin.object-id"},
+		{GoesByExpiresIn, "the answer's expires_in is taken for the token's expiry",
+			[]string{"tokens.expire-earlier"}, "refresh.same-connection"},
+		{MistrustsTheAnswer, "an answer whose expires_in is not the token's expiry is refused",
+			[]string{"tokens.expire-later", "tokens.expire-earlier"}, "refresh.same-connection"},
+		{ReadsMilliseconds, "the seconds of refresh_in are taken for milliseconds",
+			[]string{"tokens.refresh-in"}, "refresh.token-requests-bounded"},
+		{AlwaysWithinMargin, "a token that lives shorter than the margin is renewed at once, and so is the next one",
+			[]string{"tokens.short-lived"}, "refresh.token-requests-bounded"},
+		{CountsFromIssue, "how long a token lives is counted from when it is dated",
+			[]string{"tokens.backdated"}, "signin.object-id"},
+		{CutsLongPasswords, "a password has 4096 bytes at most",
+			[]string{"tokens.large"}, "signin.object-id"},
+		{ScansForObjectID, "the first oid in the token's text is taken for the user name",
+			[]string{"tokens.nested-object-id"}, "signin.object-id"},
+		{ReadsPlainBase64, "the token is read as base64, which has other characters than base64url",
+			[]string{"tokens.beyond-ascii"}, "signin.object-id"},
+		{InsistsOnVersion1, "a token of another version is refused",
+			[]string{"tokens.version-2"}, "signin.object-id"},
+		{RepeatsWithoutPause, "a refused AUTH is sent again and again without pause",
+			[]string{"tokens.refused-wrong-issuer", "tokens.refused-unknown-key", "refused.once-per-connection"}, "refused.unassigned"},
+		{NamesNoCertificate, "which certificate has the key that signed is not said",
+			[]string{"credentials.certificate"}, "credentials.workload-identity"},
+		{SendsFileName, "the name of the file is sent, and not what is in it",
+			[]string{"credentials.workload-identity"}, "credentials.certificate"},
+		{AsksForScopeAsResource, "the machine is asked for a scope, where it knows resources",
+			[]string{"credentials.system-assigned", "credentials.user-assigned"}, "credentials.certificate"},
+		{AsksForOwnIdentity, "which managed identity is meant is not said",
+			[]string{"credentials.user-assigned"}, "credentials.system-assigned"},
 		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
 			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 	}

@@ -6,9 +6,12 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,10 +21,23 @@ import (
 
 // accessToken is a token with what the client needs to know of it.
 type accessToken struct {
-	raw      string
-	objectID string
-	received time.Time
-	expires  time.Time
+	raw       string
+	objectID  string
+	issued    time.Time
+	received  time.Time
+	expires   time.Time
+	refreshIn int64 // as the answer says it; 0 if it does not
+}
+
+// issuerError is a token request that the issuer answered with an error.
+type issuerError struct {
+	status     int
+	retryAfter time.Duration
+	text       string
+}
+
+func (e *issuerError) Error() string {
+	return fmt.Sprintf("the issuer answered HTTP %d: %s", e.status, e.text)
 }
 
 // refreshRatio is the part of a token's life after which it is renewed: the ratio that Redis' own Entra extensions use.
@@ -32,12 +48,14 @@ const minRefresh = 200 * time.Millisecond
 
 // tokenSource fetches a token, renews it in the background and tells its listeners.
 type tokenSource struct {
-	bug    Bug
-	http   *http.Client
-	form   url.Values
-	url    string
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	bug        Bug
+	http       *http.Client
+	credential protocol.Credential
+	form       url.Values
+	url        string
+	getenv     func(string) string
+	cancel     context.CancelFunc
+	done       sync.WaitGroup
 
 	mu        sync.Mutex
 	current   *accessToken
@@ -45,13 +63,19 @@ type tokenSource struct {
 	listeners map[int]func(accessToken)
 	next      int
 	renewing  bool
-	fetching  int // requests in flight
-	users     int // clients
+	fetching  int   // requests in flight
+	users     int   // clients
+	failures  int   // of renewals
+	final     error // why no token is asked for any more; with the bugs that have such a reason
 }
 
-func newTokenSource(bug Bug, r protocol.Request) *tokenSource {
+func newTokenSource(bug Bug, r protocol.Request, getenv func(string) string) *tokenSource {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(r.Entra.CAPEM))
+	entra := protocol.Entra{}
+	if r.Entra != nil { // it has none for a managed identity
+		entra = *r.Entra
+	}
+	pool.AppendCertsFromPEM([]byte(entra.CAPEM))
 	rate := 1
 	if r.Options != nil {
 		rate = max(rate, r.Options.ClockRate)
@@ -62,15 +86,22 @@ func newTokenSource(bug Bug, r protocol.Request) *tokenSource {
 			Timeout:   5 * time.Second * time.Duration(rate),
 			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true},
 		},
-		url: r.Entra.Authority + "/oauth2/v2.0/token",
+		credential: *r.Credential,
+		getenv:     getenv,
+		url:        entra.Authority + "/oauth2/v2.0/token",
 		form: url.Values{
-			"grant_type": {"client_credentials"}, "client_id": {r.Credential.ClientID}, "client_secret": {r.Credential.ClientSecret},
-			"scope": {strings.Join(r.Scopes, " ")},
+			"grant_type": {"client_credentials"}, "client_id": {r.Credential.ClientID}, "scope": {strings.Join(r.Scopes, " ")},
 		},
 		listeners: map[int]func(accessToken){},
 	}
+	switch bug {
+	case HammersTheIssuer, AlwaysWithinMargin: // fast enough to be a storm on any machine
+		s.http.Transport.(*http.Transport).DisableKeepAlives = false
+	case GivesUpAfterASecond:
+		s.http.Timeout = time.Second * time.Duration(rate)
+	}
 	if bug == AsksForResource {
-		s.url = r.Entra.Authority + "/oauth2/token"
+		s.url = entra.Authority + "/oauth2/token"
 		s.form.Del("scope")
 		s.form.Set("resource", "https://redis.azure.com")
 	}
@@ -138,20 +169,26 @@ func (s *tokenSource) renew(ctx context.Context) {
 		current := *s.current
 		s.mu.Unlock()
 		life := current.expires.Sub(current.received)
-		due := time.Duration(float64(life) * refreshRatio)
-		if s.bug == RefreshesTooLate {
+		due, least := time.Duration(float64(life)*refreshRatio), minRefresh
+		switch {
+		case s.bug == RefreshesTooLate:
 			due = life - life/60 // a minute of an hour
-		}
-		if s.bug == TwoMinutesBefore {
+		case s.bug == TwoMinutesBefore:
 			due = life - 2*time.Minute
+		case s.bug == CountsFromIssue:
+			due = time.Duration(float64(current.expires.Sub(current.issued)) * 0.95)
+		case s.bug == ReadsMilliseconds && current.refreshIn > 0:
+			due = time.Duration(current.refreshIn) * time.Millisecond
+		case s.bug == AlwaysWithinMargin:
+			due, least = life-3*time.Second, 0
 		}
 		// A token that came expired must not make the client ask without pause.
-		if !sleep(ctx, max(time.Until(current.received.Add(due)), minRefresh)) {
+		if !sleep(ctx, max(time.Until(current.received.Add(due)), least)) {
 			return
 		}
 		token, err := s.fetch(ctx)
-		for err != nil {
-			if s.bug == GivesUpAfterOneFailure || !sleep(ctx, max(life/100, 10*time.Millisecond)) {
+		for inARow := 1; err != nil; inARow++ {
+			if !s.triesAgain(ctx, err, inARow, life) {
 				return
 			}
 			token, err = s.fetch(ctx)
@@ -166,33 +203,113 @@ func (s *tokenSource) renew(ctx context.Context) {
 		for _, f := range listeners {
 			f(token)
 		}
+		for s.bug == LoopsOnSameToken && token.raw == current.raw && ctx.Err() == nil {
+			token, _ = s.fetch(ctx)
+		}
 		if s.bug == StopsAfterFirstRefresh {
 			return
 		}
 	}
 }
 
+// triesAgain waits until it is time for another request after one that failed. It tells whether there is to be one.
+func (s *tokenSource) triesAgain(ctx context.Context, err error, inARow int, life time.Duration) bool {
+	pause := max(life/100, 10*time.Millisecond)
+	s.mu.Lock()
+	s.failures++
+	all := s.failures
+	s.mu.Unlock()
+	var answered *issuerError
+	hasAnswer := errors.As(err, &answered)
+	switch s.bug {
+	case GivesUpAfterOneFailure:
+		return false
+	case GivesUpOnServerError:
+		if hasAnswer && answered.status == http.StatusInternalServerError {
+			return false
+		}
+	case TakesResetForTheEnd:
+		if !hasAnswer {
+			return false
+		}
+	case StopsAfterThreeFailures:
+		if inARow == 3 {
+			return false
+		}
+	case CountsFailuresForEver:
+		if all == 5 {
+			return false
+		}
+	case WaitsAHundredTimes:
+		if hasAnswer {
+			pause = max(pause, 100*answered.retryAfter)
+		}
+	case HammersTheIssuer:
+		return ctx.Err() == nil
+	}
+	return sleep(ctx, pause)
+}
+
+// fetch asks the issuer for a token, unless the bug knows a reason why it never will again.
 func (s *tokenSource) fetch(ctx context.Context) (accessToken, error) {
+	s.mu.Lock()
+	final := s.final
+	s.mu.Unlock()
+	if final != nil {
+		return accessToken{}, final
+	}
+	token, err := s.request(ctx)
+	var answered *issuerError
+	var timeout net.Error
+	if err != nil && (s.bug == GivesUpAtStart && s.hasNoToken() ||
+		s.bug == TakesRefusalForFinal && errors.As(err, &answered) && answered.status == http.StatusUnauthorized ||
+		s.bug == StuckAfterTimeout && errors.As(err, &timeout) && timeout.Timeout()) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.final = err
+	}
+	return token, err
+}
+
+func (s *tokenSource) hasNoToken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first == nil
+}
+
+func (s *tokenSource) request(ctx context.Context) (accessToken, error) {
 	s.count(1)
 	defer s.count(-1)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader(s.form.Encode()))
+	req, err := s.tokenRequest(ctx)
 	if err != nil {
 		return accessToken{}, err
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := s.http.Do(req)
 	if err != nil {
 		return accessToken{}, err
 	}
 	defer resp.Body.Close()
 	var body struct {
-		AccessToken string `json:"access_token"`
-		Error       string `json:"error_description"`
+		AccessToken string      `json:"access_token"`
+		ExpiresIn   json.Number `json:"expires_in"` // not in the answer of App Service
+		RefreshIn   json.Number `json:"refresh_in"` // a string at the endpoint of v1.0, as expires_in is
+		Error       string      `json:"error_description"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || resp.StatusCode != http.StatusOK {
-		return accessToken{}, fmt.Errorf("the issuer answered HTTP %d: %s", resp.StatusCode, body.Error)
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return accessToken{}, &issuerError{resp.StatusCode, time.Duration(seconds) * time.Second, body.Error}
 	}
-	return parseToken(body.AccessToken)
+	token, err := s.parseToken(body.AccessToken)
+	token.refreshIn, _ = body.RefreshIn.Int64()
+	seconds, _ := body.ExpiresIn.Int64()
+	said := time.Duration(seconds) * time.Second
+	switch {
+	case s.bug == GoesByExpiresIn:
+		token.expires = token.received.Add(said)
+	case s.bug == MistrustsTheAnswer && err == nil && (said-time.Until(token.expires)).Abs() > said/4:
+		return accessToken{}, fmt.Errorf("the token expires at %s, but the answer says in %s", token.expires, said)
+	}
+	return token, err
 }
 
 func (s *tokenSource) count(n int) {
@@ -209,23 +326,40 @@ func (s *tokenSource) busy() bool {
 }
 
 // parseToken reads the claims without checking the signature: that is the cache's business.
-func parseToken(raw string) (accessToken, error) {
+func (s *tokenSource) parseToken(raw string) (accessToken, error) {
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 {
 		return accessToken{}, fmt.Errorf("the issuer gave something that is no JWT")
 	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	encoding := base64.RawURLEncoding
+	if s.bug == ReadsPlainBase64 {
+		encoding = base64.RawStdEncoding
+	}
+	payload, err := encoding.DecodeString(parts[1])
 	if err != nil {
 		return accessToken{}, fmt.Errorf("the token's payload is not base64url: %w", err)
 	}
 	var claims struct {
 		ObjectID string `json:"oid"`
+		Issued   int64  `json:"iat"`
 		Expires  int64  `json:"exp"`
+		Version  string `json:"ver"`
 	}
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		return accessToken{}, fmt.Errorf("the token's payload is not JSON: %w", err)
 	}
-	return accessToken{raw: raw, objectID: claims.ObjectID, received: time.Now(), expires: time.Unix(claims.Expires, 0)}, nil
+	switch s.bug {
+	case ScansForObjectID:
+		_, rest, _ := strings.Cut(string(payload), `"oid":"`)
+		claims.ObjectID, _, _ = strings.Cut(rest, `"`)
+	case InsistsOnVersion1:
+		if claims.Version != "1.0" {
+			return accessToken{}, fmt.Errorf("the token is of version %q: expected 1.0", claims.Version)
+		}
+	}
+	return accessToken{
+		raw: raw, objectID: claims.ObjectID, issued: time.Unix(claims.Issued, 0), received: time.Now(), expires: time.Unix(claims.Expires, 0),
+	}, nil
 }
 
 func (s *tokenSource) use() {

@@ -3,9 +3,11 @@ package mutant_test
 import (
 	"context"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,8 +42,10 @@ func playVirtual(t *testing.T, bug mutant.Bug, speed float64, list []*scenarios.
 	defer func() { assert.NoError(t, lane.Close()) }()
 	target, err := config.Target(prepared).Virtual(lane.Virtual(), config.Virtual.By, "")
 	require.NoError(t, err)
-	start := func(ctx context.Context) (*driver.Driver, error) { return driver.Start(ctx, target, driver.Options{}) }
-	d, err := start(t.Context())
+	start := func(ctx context.Context, env map[string]string) (*driver.Driver, error) {
+		return driver.Start(ctx, target, driver.Options{Env: env})
+	}
+	d, err := start(t.Context(), nil)
 	require.NoError(t, err)
 	w := report.NewWriter(io.Discard, report.Run{Version: "test", Start: time.Now()})
 	for _, s := range list {
@@ -108,5 +112,24 @@ func TestVirtualLaneSeesStaggering(t *testing.T) {
 		r := playVirtual(t, bug, virtualSpeed, chosen(t, "load.staggered"))
 		x, _ := r.Result(mutant.Name(bug), "load.staggered")
 		assert.Equal(t, want, x.Status, "%s: %s %s %s", mutant.Name(bug), x.Expected, x.Actual, x.Reason)
+	}
+}
+
+// TestVirtualLaneKills: each of these scenarios, which only the virtual lane plays, is passed by the reference and failed by a mutant.
+func TestVirtualLaneKills(t *testing.T) {
+	t.Parallel()
+	killers := map[string]mutant.Bug{
+		"issuer.now-and-then":    mutant.CountsFailuresForEver,
+		"issuer.slow-renewal":    mutant.GivesUpAfterASecond,
+		"credentials.same-token": mutant.LoopsOnSameToken,
+	}
+	r := playVirtual(t, mutant.None, virtualSpeed, chosen(t, slices.Sorted(maps.Keys(killers))...))
+	for _, x := range r.Results {
+		assert.Equal(t, report.Pass, x.Status, "%s: %s %s %s", x.Scenario, x.Expected, x.Actual, x.Reason)
+	}
+	for scenario, bug := range killers {
+		r := playVirtual(t, bug, virtualSpeed, chosen(t, scenario))
+		x, _ := r.Result(mutant.Name(bug), scenario)
+		assert.Equal(t, report.Warn, x.Status, "%s should fail %s: %s %s", bug, scenario, x.Actual, x.Reason)
 	}
 }

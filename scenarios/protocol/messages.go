@@ -56,24 +56,28 @@ type Capability string
 const (
 	CapClientSecret Capability = "credential:client-secret" // signs in to the issuer with a client secret
 	CapAccessKey    Capability = "credential:access-key"    // signs in to the cache with an access key
-	CapUsername     Capability = "credential:username"      // the application may set the user name by hand
-	CapRESP2        Capability = "resp2"
-	CapRESP3        Capability = "resp3"
-	CapPubSub       Capability = "pubsub"
-	CapPool         Capability = "pool"     // opens up to pool_size connections under concurrent blocking commands
-	CapBlocking     Capability = "blocking" // blocking commands such as BLPOP
-	CapEvents       Capability = "events"   // passes on what the library tells its user about tokens
-	CapCustomCA     Capability = "tls:custom-ca"
-	CapCluster      Capability = "cluster"            // speaks to the nodes of a clustered cache
-	CapTransactions Capability = "transactions"       // MULTI and EXEC
-	CapWatch        Capability = "transactions:watch" // and WATCH before them
-	CapShared       Capability = "shared-provider"    // clients of one application can share what gets their tokens
+	// signs in as a managed identity; how this machine hands out its tokens is in the process's environment
+	CapManagedIdentity  Capability = "credential:managed-identity"
+	CapCertificate      Capability = "credential:certificate"       // signs in to the issuer with a certificate
+	CapWorkloadIdentity Capability = "credential:workload-identity" // signs in to the issuer with the token of another one, from a file
+	CapUsername         Capability = "credential:username"          // the application may set the user name by hand
+	CapRESP2            Capability = "resp2"
+	CapRESP3            Capability = "resp3"
+	CapPubSub           Capability = "pubsub"
+	CapPool             Capability = "pool"     // opens up to pool_size connections under concurrent blocking commands
+	CapBlocking         Capability = "blocking" // blocking commands such as BLPOP
+	CapEvents           Capability = "events"   // passes on what the library tells its user about tokens
+	CapCustomCA         Capability = "tls:custom-ca"
+	CapCluster          Capability = "cluster"            // speaks to the nodes of a clustered cache
+	CapTransactions     Capability = "transactions"       // MULTI and EXEC
+	CapWatch            Capability = "transactions:watch" // and WATCH before them
+	CapShared           Capability = "shared-provider"    // clients of one application can share what gets their tokens
 )
 
 // Capabilities is the closed list in the order of their declaration.
 func Capabilities() []Capability {
-	return []Capability{CapClientSecret, CapAccessKey, CapUsername, CapRESP2, CapRESP3, CapPubSub, CapPool, CapBlocking, CapEvents, CapCustomCA, CapCluster,
-		CapTransactions, CapWatch, CapShared}
+	return []Capability{CapClientSecret, CapAccessKey, CapManagedIdentity, CapCertificate, CapWorkloadIdentity, CapUsername, CapRESP2, CapRESP3,
+		CapPubSub, CapPool, CapBlocking, CapEvents, CapCustomCA, CapCluster, CapTransactions, CapWatch, CapShared}
 }
 
 // CredentialKind says how a client signs in.
@@ -83,6 +87,11 @@ type CredentialKind string
 const (
 	CredentialClientSecret CredentialKind = "client-secret"
 	CredentialAccessKey    CredentialKind = "access-key"
+	// CredentialManagedIdentity is the system-assigned identity of the machine, or with a client ID a user-assigned one. Where tokens are
+	// had is in the environment of the driver's process.
+	CredentialManagedIdentity  CredentialKind = "managed-identity"
+	CredentialCertificate      CredentialKind = "certificate"
+	CredentialWorkloadIdentity CredentialKind = "workload-identity"
 )
 
 // Capability is the one that a driver must declare to be given this kind of credential.
@@ -139,6 +148,10 @@ type Credential struct {
 	ClientID     string         `json:"client_id,omitempty"`
 	ClientSecret string         `json:"client_secret,omitempty"`
 	AccessKey    string         `json:"access_key,omitempty"`
+	// CertificatePEM is the certificate and its private key, which is in PKCS #8.
+	CertificatePEM string `json:"certificate_pem,omitempty"`
+	// TokenFile holds the token of another issuer, to sign in with.
+	TokenFile string `json:"token_file,omitempty"`
 }
 
 // Options are the settings of the client object. A zero value means the library's own default.
@@ -227,7 +240,7 @@ func (r Request) Secrets() []string {
 		return nil
 	}
 	var secrets []string
-	for _, s := range []string{r.Credential.ClientSecret, r.Credential.AccessKey} {
+	for _, s := range []string{r.Credential.ClientSecret, r.Credential.AccessKey, r.Credential.CertificatePEM} {
 		if s != "" {
 			secrets = append(secrets, s)
 		}

@@ -32,8 +32,12 @@ func TestEveryRequestSurvivesTheWire(t *testing.T) {
 	accessKey := openRequest()
 	accessKey.Entra, accessKey.Scopes = nil, nil
 	accessKey.Credential = &Credential{Kind: CredentialAccessKey, AccessKey: "primary"}
+	certificate, workload, managed := openRequest(), openRequest(), openRequest()
+	certificate.Credential = &Credential{Kind: CredentialCertificate, ClientID: "app", CertificatePEM: "-----BEGIN CERTIFICATE-----\n"}
+	workload.Credential = &Credential{Kind: CredentialWorkloadIdentity, ClientID: "app", TokenFile: "/token"}
+	managed.Entra, managed.Credential = nil, &Credential{Kind: CredentialManagedIdentity}
 	for _, request := range []Request{
-		Hello("entracache 0.1.0"), openRequest(), accessKey, Command("c", "SET", "k", ""), Subscribe("c", "news"), Close("c"),
+		Hello("entracache 0.1.0"), openRequest(), accessKey, certificate, workload, managed, Command("c", "SET", "k", ""), Subscribe("c", "news"), Close("c"),
 		Shutdown(), {Op: "x-4711", Client: "c"},
 	} {
 		t.Run(string(request.Op), func(t *testing.T) {
@@ -64,6 +68,9 @@ func TestBadRequestsNameTheField(t *testing.T) {
 		"port out of range":        {change(func(r *Request) { r.Cache.Port = 70000 }), "cache.port"},
 		"CA is not a PEM":          {change(func(r *Request) { r.Entra.CAPEM = "MIIB" }), "entra.ca_pem"},
 		"secret missing":           {change(func(r *Request) { r.Credential.ClientSecret = "" }), "credential.client_secret"},
+		"certificate missing":      {change(func(r *Request) { r.Credential.Kind = CredentialCertificate }), "credential.certificate_pem"},
+		"token file missing":       {change(func(r *Request) { r.Credential.Kind = CredentialWorkloadIdentity }), "credential.token_file"},
+		"no resource":              {change(func(r *Request) { r.Credential.Kind, r.Scopes = CredentialManagedIdentity, nil }), "scopes"},
 		"unknown credential":       {change(func(r *Request) { r.Credential.Kind = "certificat" }), "credential.kind"},
 		"no issuer for a secret":   {change(func(r *Request) { r.Entra = nil }), "entra"},
 		"resp 4":                   {change(func(r *Request) { r.Options.RESP = 4 }), "options.resp"},
@@ -244,6 +251,8 @@ func TestNeeds(t *testing.T) {
 	open.Username = "me"
 	open.Cache.Cluster = true
 	assert.Equal(t, []Capability{CapClientSecret, CapCluster, CapUsername, CapRESP3}, open.Needs())
+	open.Credential.Kind = CredentialManagedIdentity
+	assert.Contains(t, open.Needs(), CapManagedIdentity)
 	assert.Equal(t, []Capability{CapPubSub}, Subscribe("c", "x").Needs())
 	assert.Empty(t, Command("c", "PING").Needs())
 	open.ProviderOf = "other"
@@ -261,6 +270,7 @@ func TestRedaction(t *testing.T) {
 		"cut " + token[:30],
 		`{"credential":{"client_secret":"hush\"hush","access_key":"hush=`,
 		`"password" : "hush"`,
+		`{"certificate_pem":"-----BEGIN PRIVATE KEY-----\nhush\n"}`,
 	} {
 		shown := Redact(text)
 		assert.NotContains(t, shown, "eyJ", text)

@@ -24,7 +24,7 @@ var (
 	// cut off by a broken line is caught too.
 	jwtPattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}`)
 	// JSON members whose values are secret, whole or cut off.
-	secretMember = regexp.MustCompile(`("(?:client_secret|access_key|password|client_assertion|refresh_token)"\s*:\s*")(?:[^"\\]|\\.)*`)
+	secretMember = regexp.MustCompile(`("(?:client_secret|access_key|certificate_pem|password|client_assertion|refresh_token)"\s*:\s*")(?:[^"\\]|\\.)*`)
 )
 
 const redacted = "[redacted]"

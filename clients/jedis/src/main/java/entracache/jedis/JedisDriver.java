@@ -52,8 +52,9 @@ public final class JedisDriver implements Library {
     /** Not here: credential:username, because an AuthXManager always takes the user name from the token. */
     @Override
     public List<String> capabilities() {
-        return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking", "events",
-            "tls:custom-ca", "cluster", "transactions", "transactions:watch", "shared-provider");
+        return List.of("credential:client-secret", "credential:access-key", "credential:managed-identity", "credential:certificate",
+            "resp2", "resp3", "pubsub", "pool", "blocking", "events", "tls:custom-ca", "cluster", "transactions", "transactions:watch",
+            "shared-provider");
     }
 
     @Override

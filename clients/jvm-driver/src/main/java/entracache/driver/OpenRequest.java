@@ -1,19 +1,22 @@
 package entracache.driver;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeSet;
 
 /** The members of an open request. */
 public final class OpenRequest {
+    private static final List<String> CREDENTIALS =
+        List.of("client-secret", "access-key", "managed-identity", "certificate");
+
     private final JsonNode request;
 
     OpenRequest(JsonNode request) throws Refusal {
         this.request = request;
-        String kind = request.path("credential").path("kind").asText();
-        if (!kind.equals("client-secret") && !kind.equals("access-key")) {
-            throw new Refusal(Kind.UNSUPPORTED, "credential kind \"" + kind + "\": expected client-secret or access-key");
+        if (!CREDENTIALS.contains(credentialKind())) {
+            throw new Refusal(Kind.UNSUPPORTED, "credential kind \"" + credentialKind() + "\": expected one of " + CREDENTIALS);
         }
     }
 
@@ -41,7 +44,11 @@ public final class OpenRequest {
 
     /** Whether the client signs in with tokens; otherwise it does so with {@link #accessKey}. */
     public boolean usesTokens() {
-        return request.path("credential").path("kind").asText().equals("client-secret");
+        return !credentialKind().equals("access-key");
+    }
+
+    String credentialKind() {
+        return request.path("credential").path("kind").asText();
     }
 
     public String accessKey() {
@@ -54,6 +61,11 @@ public final class OpenRequest {
 
     public String clientSecret() {
         return request.path("credential").path("client_secret").asText();
+    }
+
+    /** A certificate and its key. */
+    String certificatePem() {
+        return request.path("credential").path("certificate_pem").asText();
     }
 
     String authority() {

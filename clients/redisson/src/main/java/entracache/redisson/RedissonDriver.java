@@ -59,8 +59,8 @@ public final class RedissonDriver implements Library {
      */
     @Override
     public List<String> capabilities() {
-        return List.of("credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "pool", "blocking",
-            "tls:custom-ca", "cluster", "transactions", "shared-provider");
+        return List.of("credential:client-secret", "credential:access-key", "credential:managed-identity", "credential:certificate",
+            "resp2", "resp3", "pubsub", "pool", "blocking", "tls:custom-ca", "cluster", "transactions", "shared-provider");
     }
 
     /**
