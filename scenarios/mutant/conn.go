@@ -198,7 +198,7 @@ func (c *client) renew(cn *conn, token accessToken) {
 	switch {
 	case err == nil:
 		cn.token = password
-	case c.bug == BreaksWhenRefusedAgain && errors.As(err, &refused), c.bug == BreaksWhenRenewalDies && errors.Is(err, errUnanswered):
+	case c.bug == BreaksWhenRefusedAgain && errors.As(err, &refused), c.bug == BreaksWhenRenewalDies && refused == nil:
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.broken = true
