@@ -161,7 +161,7 @@ func (c *client) execute(ctx context.Context, args []string) (protocol.Value, er
 	}
 	v, err := c.attempt(ctx, c.seed(), false, args)
 	again := errors.Is(err, errClosed) && (!errors.Is(err, errUnanswered) || c.bug == RetriesBlindly)
-	if (again || c.demoted(v)) && c.bug != NeverReconnects {
+	if (again || c.demoted(v)) && c.bug != NeverReconnects && c.bug != AcknowledgesLost {
 		v, err = c.attempt(ctx, c.seed(), false, args)
 	}
 	return v, err
@@ -212,6 +212,10 @@ func (c *client) take(ctx context.Context, addr string) (*conn, error) {
 		c.idle[addr] = idle[:len(idle)-1]
 		if cn.isGone() {
 			c.forget(cn)
+			if c.bug == AcknowledgesLost {
+				c.mu.Unlock()
+				return nil, errClosed
+			}
 			continue
 		}
 		stale := cn.stale
