@@ -92,7 +92,8 @@ func (w *World) aManagedIdentity(policy string, options ...fakeentra.ManagedIden
 	if renewal == 0 {
 		renewal = w.span(24 * 60) // at half of a token's life: the endpoint renews no later
 	}
-	if err := w.otherIssuer(fakeentra.WithMetadataAddr("127.0.0.1:0"), fakeentra.WithIdentityRenewal(renewal)); err != nil {
+	w.metadata = true
+	if err := w.otherIssuer(fakeentra.WithIdentityRenewal(renewal)); err != nil {
 		return err
 	}
 	var err error

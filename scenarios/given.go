@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,28 +20,22 @@ func (w *World) aCache() error {
 }
 
 func (w *World) startIssuer() error {
-	return w.ports.onFresh(func() (ports []int, err error) {
-		if w.entra != nil { // its port was not fresh
+	return w.ports.onFresh(2, func(first int) (err error) {
+		if w.entra != nil { // it is replaced
 			if err := w.entra.Close(); err != nil {
-				return nil, err
+				return err
 			}
+		}
+		metadata := ""
+		if w.metadata {
+			metadata = local(first + 1)
 		}
 		if w.entra, err = fakeentra.Start(append([]fakeentra.Option{
-			fakeentra.WithClock(w.clock), fakeentra.WithMetadataAddr(""), fakeentra.WithProxyAddr(""),
+			fakeentra.WithClock(w.clock), fakeentra.WithAddr(local(first)), fakeentra.WithMetadataAddr(metadata), fakeentra.WithProxyAddr(""),
 		}, w.issuerOptions...)...); err != nil {
-			return nil, fmt.Errorf("start the issuer: %w", err)
+			return fmt.Errorf("start the issuer: %w", err)
 		}
-		for _, address := range []string{w.entra.Addr(), strings.TrimPrefix(w.entra.MetadataURL(), "http://")} {
-			if address == "" {
-				continue
-			}
-			port, err := portOf(address)
-			if err != nil {
-				return nil, err
-			}
-			ports = append(ports, port)
-		}
-		return ports, nil
+		return nil
 	})
 }
 
@@ -55,39 +48,34 @@ func (w *World) otherIssuer(options ...fakeentra.Option) error {
 	return w.aCache()
 }
 
+// nodePorts is room for the nodes of a clustered cache, and for those that are added later.
+const nodePorts = 20
+
 func (w *World) startCache() error {
-	return w.ports.onFresh(func() (ports []int, err error) {
-		if w.cache != nil {
+	n := 1
+	if w.clustered {
+		n += nodePorts
+	}
+	return w.ports.onFresh(n, func(first int) (err error) {
+		if w.cache != nil { // it is replaced
 			if err := w.cache.Close(); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		w.cache, err = fakeserver.Start(append([]fakeserver.Option{
+		options := []fakeserver.Option{
 			fakeserver.WithClock(w.clock),
 			fakeserver.WithIssuer(w.entra.Authority()),
 			fakeserver.WithIssuerCA(w.entra.CAPEM()),
-		}, w.cacheOptions...)...)
-		if err != nil {
-			return nil, fmt.Errorf("start the cache: %w", err)
+			fakeserver.WithAddr(local(first)),
 		}
-		return w.cachePorts()
+		if w.clustered {
+			options = append(options, fakeserver.WithNodePorts(first+1, 0))
+		}
+		if w.cache, err = fakeserver.Start(append(options, w.cacheOptions...)...); err != nil {
+			return fmt.Errorf("start the cache: %w", err)
+		}
+		return nil
 	})
-}
-
-// cachePorts are the ports of the cache and of those of its nodes that have their own.
-func (w *World) cachePorts() ([]int, error) {
-	list := []int{w.cache.Port()}
-	for _, n := range w.cache.Nodes() {
-		if n.Addr == "" {
-			continue
-		}
-		port, err := portOf(n.Addr)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, port)
-	}
-	return list, nil
 }
 
 func (w *World) anUntrustedCertificate() error {

@@ -61,6 +61,7 @@ type World struct {
 	others  []net.Conn              // connections of other clients
 
 	cacheOptions    []fakeserver.Option // as the Given steps shape it
+	metadata        bool                // the machine has an endpoint that hands out tokens of managed identities
 	issuerOptions   []fakeentra.Option
 	shape           fakeentra.TokenShape       // of the application's tokens
 	issuerFault     *fakeentra.FaultHandle     // what is the matter with the issuer until it "answers as usual again"
