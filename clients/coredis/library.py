@@ -70,7 +70,7 @@ class EntraCredentialProvider(AbstractCredentialProvider):
 
     async def get_credentials(self):
         token = await self._credential.get_token(*self._scopes)
-        username = self._username or jwt.decode(token.token, options={"verify_signature": False})["oid"]
+        username = self._username or jwt.decode(token.token, options={"verify_signature": False, "require": ["oid"]})["oid"]
         return UserPass(username, token.token)
 
 
@@ -210,19 +210,23 @@ def code_of(error):
 
 
 def describe(error):
-    """An exception in the protocol's terms: the kind from the innermost one's class, message and name as the library gives them."""
+    """An exception in the protocol's terms: the kind from the innermost one that tells it, message and name as the library gives them."""
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return describe(error.exceptions[0])
-    described = {"kind": kind_of(innermost(error)), "message": str(error), "exception": type(error).__qualname__}
+    kind = next((kind for kind in map(kind_of, causes(error)) if kind != "internal"), "internal")
+    described = {"kind": kind, "message": str(error), "exception": type(error).__qualname__}
     if code := code_of(error):
         described["code"] = code
     return described
 
 
-def innermost(error):
-    while error.__cause__ is not None:
+def causes(error):
+    """The exception and those that it was raised from, the innermost first."""
+    chain = []
+    while error is not None:
+        chain.insert(0, error)
         error = error.__cause__
-    return error
+    return chain
 
 
 def kind_of(error):

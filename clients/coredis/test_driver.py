@@ -46,6 +46,13 @@ class Credentials(unittest.TestCase):
             self.assertTrue(credentials.password.startswith("ey"))
 
 
+def malformed_token():
+    try:
+        jwt.decode("two.parts", options={"verify_signature": False})
+    except jwt.PyJWTError as error:
+        return error
+
+
 def caused_by(cause):
     error = coredis.exceptions.ConnectionError("Unable to establish a connection")
     error.__cause__ = cause
@@ -74,6 +81,7 @@ class Replies(unittest.TestCase):
             (caused_by(ClientAuthenticationError("AADSTS7000215")), "token", None),
             (caused_by(ServiceRequestError("503")), "token", None),
             (caused_by(caused_by(anyio.EndOfStream())), "network", None),
+            (caused_by(malformed_token()), "token", None),
             (caused_by(TimeoutError()), "timeout", None),
             (caused_by(ConnectionResetError("reset")), "network", None),
             (TimeoutError("PING timed out"), "timeout", None),
