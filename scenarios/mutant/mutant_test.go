@@ -88,7 +88,7 @@ func TestEveryScenarioIsFailedByAMutant(t *testing.T) {
 	mutants := mutant.Mutants()
 	reports := make([]*report.Report, len(mutants))
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, 4)
+	slots := make(chan struct{}, 10)
 	for i, m := range mutants {
 		var list []*scenarios.Scenario
 		for _, id := range append(slices.Clone(m.FailedBy), m.Passes) {
