@@ -25,8 +25,8 @@ class RedissonDriverTest {
         assertEquals(Kind.NETWORK, library.kindOf(new RedisConnectionException("Unable to connect to Redis server")));
         assertEquals(Kind.NETWORK, library.kindOf(new RedisNodeNotFoundException("Node hasn't been discovered yet")));
         assertEquals(Kind.CLOSED, library.kindOf(new RedissonShutdownException("Redisson is shutdown")));
-        assertNull(library.kindOf(new RedisException(new IllegalStateException())));
-        assertNull(library.kindOf(new RedisException("Unexpected exception while processing command")));
+        assertEquals(Kind.NETWORK, library.kindOf(new RedisException(new IllegalStateException())));
+        assertEquals(Kind.NETWORK, library.kindOf(new RedisException("Unexpected exception while processing command")));
         assertNull(library.kindOf(new NullPointerException()));
     }
 }
