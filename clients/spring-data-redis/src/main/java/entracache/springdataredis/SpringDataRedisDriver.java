@@ -244,7 +244,7 @@ public final class SpringDataRedisDriver implements Library {
 
     @Override
     public Kind kindOf(Throwable error) {
-        if (error instanceof AzureException || isTimeoutOfToken(error)) {
+        if (error instanceof AzureException || isTimeoutOfToken(error) || isUnreadableToken(error)) {
             return Kind.TOKEN;
         } else if (error instanceof RedisCommandExecutionException) {
             return Kind.ofServerError(error.getMessage());
@@ -259,6 +259,10 @@ public final class SpringDataRedisDriver implements Library {
 
     private static boolean isTimeoutOfToken(Throwable error) {
         return error instanceof IllegalStateException && String.valueOf(error.getMessage()).startsWith("Timeout on blocking read");
+    }
+
+    private static boolean isUnreadableToken(Throwable error) {
+        return error instanceof IllegalArgumentException && String.valueOf(error.getMessage()).startsWith("Failed to parse the token");
     }
 
     /** Of all autoconfiguration what has to do with Redis, for a quick start. */

@@ -21,6 +21,7 @@ class SpringDataRedisDriverTest {
     @Test
     void kindsOfErrors() {
         assertEquals(Kind.TOKEN, library.kindOf(new ClientAuthenticationException("AADSTS7000215: Invalid client secret", null)));
+        assertEquals(Kind.TOKEN, library.kindOf(new IllegalArgumentException("Failed to parse the token, can't get the username from the token")));
         assertEquals(Kind.AUTH, library.kindOf(new RedisCommandExecutionException("WRONGPASS invalid username-password pair")));
         assertEquals(Kind.REDIS, library.kindOf(new RedisCommandExecutionException("NOPERM this user has no permissions")));
         assertEquals(Kind.TIMEOUT, library.kindOf(new RedisCommandTimeoutException("Command timed out")));
