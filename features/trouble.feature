@@ -64,6 +64,7 @@ Feature: A client comes through trouble with its connections
     And the reply to the next AUTH is held back
     When the client runs a command every 5 minutes until that AUTH has come
     And the cache reboots
+    And 2 minutes have passed
     Then within 10 minutes "GET greeting" succeeds
     And the command answers "hello"
     And no sign-in was refused
