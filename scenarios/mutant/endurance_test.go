@@ -13,7 +13,6 @@ import (
 	"github.com/entracache/entracache/scenarios"
 	"github.com/entracache/entracache/scenarios/driver"
 	"github.com/entracache/entracache/scenarios/mutant"
-	"github.com/entracache/entracache/scenarios/report"
 )
 
 // oneDay is the endurance feature with one day in place of three, in which the issuer is down, fails two requests, and nodes reboot.
@@ -41,13 +40,14 @@ func shorter(t *testing.T, file, id string, replaced ...string) []*scenarios.Sce
 
 // TestEndurance: the reference lives through the day; one that gives up after a failed token request, or never reconnects, does not.
 func TestEndurance(t *testing.T) {
-	for bug, want := range map[mutant.Bug]report.Status{mutant.None: report.Pass, mutant.GivesUpAfterOneFailure: report.Warn, mutant.NeverReconnects: report.Warn} {
+	missed := []string{"endurance.three-days"}
+	for bug, misses := range map[mutant.Bug][]string{mutant.None: nil, mutant.GivesUpAfterOneFailure: missed, mutant.NeverReconnects: missed} {
 		t.Run(mutant.Name(bug), func(t *testing.T) {
 			t.Parallel()
-			r := playVirtual(t, bug, driver.MaxVirtualSpeed, oneDay(t))
+			r := playVirtual(t, bug, driver.MaxVirtualSpeed, oneDay(t), misses...)
 			require.Len(t, r.Results, 1)
 			x := r.Results[0]
-			assert.Equal(t, want, x.Status, "%s %s %s", x.Expected, x.Actual, x.Reason)
+			assert.Equal(t, asListed(misses), x.Status, "%s %s %s", x.Expected, x.Actual, x.Reason)
 			t.Logf("%s: %s", x.Status, x.Actual)
 		})
 	}
@@ -55,13 +55,13 @@ func TestEndurance(t *testing.T) {
 
 // TestManyRenewals: the reference has as many connections after ten renewals as before; one that opens another at each has not.
 func TestManyRenewals(t *testing.T) {
-	for bug, want := range map[mutant.Bug]report.Status{mutant.None: report.Pass, mutant.LeaksAtRenewal: report.Fail} {
+	for bug, misses := range map[mutant.Bug][]string{mutant.None: nil, mutant.LeaksAtRenewal: {"load.fifty-renewals"}} {
 		t.Run(mutant.Name(bug), func(t *testing.T) {
 			t.Parallel()
-			r := playVirtual(t, bug, driver.MaxVirtualSpeed, shorter(t, "load.feature", "load.fifty-renewals", "for 3000 minutes", "for 600 minutes", "at least 50 different", "at least 10 different"))
+			r := playVirtual(t, bug, driver.MaxVirtualSpeed, shorter(t, "load.feature", "load.fifty-renewals", "for 3000 minutes", "for 600 minutes", "at least 50 different", "at least 10 different"), misses...)
 			require.Len(t, r.Results, 1)
 			x := r.Results[0]
-			assert.Equal(t, want, x.Status, "%s %s %s", x.Expected, x.Actual, x.Reason)
+			assert.Equal(t, asListed(misses), x.Status, "%s %s %s", x.Expected, x.Actual, x.Reason)
 			t.Logf("%s: %s", x.Status, x.Actual)
 		})
 	}

@@ -21,7 +21,8 @@ import (
 )
 
 // play plays scenarios against the reference client with one bug.
-func play(t *testing.T, bug mutant.Bug, list []*scenarios.Scenario) *report.Report {
+// play plays scenarios against the reference client or a mutant, in this process. Those that misses names are to be missed.
+func play(t *testing.T, bug mutant.Bug, list []*scenarios.Scenario, misses ...string) *report.Report {
 	t.Helper()
 	start := func(ctx context.Context, env map[string]string) (*driver.Driver, error) {
 		return driver.Start(ctx, driver.InProcess(mutant.Name(bug), mutant.Serve(bug)), driver.Options{Env: env})
@@ -35,13 +36,25 @@ func play(t *testing.T, bug mutant.Bug, list []*scenarios.Scenario) *report.Repo
 	if bug == mutant.WaitsForEver || bug == mutant.TellsOneCaller { // it is given up before the cache ends its waiting by closing the connection
 		run.Patience = 4 * time.Second
 	}
+	return playSubject(t, run, &scenarios.Subject{Name: mutant.Name(bug), Driver: d, Lane: lane, Fresh: start}, list, misses)
+}
+
+// playSubject plays as verify does: on a machine that is too busy for a client's timers a play may end in another way than it should,
+// so a verdict that the test does not expect is played again, and what most plays say counts. What is to be missed and is ends as
+// [report.XFail].
+func playSubject(t *testing.T, run *scenarios.Run, subject *scenarios.Subject, list []*scenarios.Scenario, misses []string) *report.Report {
+	t.Helper()
+	run.Plays = 3
+	for _, id := range misses {
+		subject.Known = append(subject.Known, driver.KnownFailure{Pattern: id, Reason: "its bug"})
+	}
 	w := report.NewWriter(io.Discard, report.Run{Version: "test", Start: time.Now()})
 	for _, s := range list {
 		w.Scenario(s.Report())
 	}
-	w.Driver(report.Driver{Name: mutant.Name(bug), Info: d.Hello().Driver})
-	run.Play(t.Context(), list, []*scenarios.Subject{{Name: mutant.Name(bug), Driver: d, Lane: lane, Fresh: start}}, w)
-	require.NoError(t, d.Stop())
+	w.Driver(report.Driver{Name: subject.Name, Info: subject.Driver.Hello().Driver})
+	run.Play(t.Context(), list, []*scenarios.Subject{subject}, w)
+	require.NoError(t, subject.Driver.Stop())
 	r, err := w.End(report.End{Complete: true})
 	require.NoError(t, err)
 	return r
@@ -98,7 +111,7 @@ func TestEveryScenarioIsFailedByAMutant(t *testing.T) {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			reports[i] = play(t, m.Bug, list)
+			reports[i] = play(t, m.Bug, list, m.FailedBy...)
 		})
 	}
 	wg.Wait()
@@ -107,11 +120,10 @@ func TestEveryScenarioIsFailedByAMutant(t *testing.T) {
 	killedBy := map[string][]string{}
 	for i, m := range mutants {
 		for _, x := range reports[i].Results {
-			missed := x.Status == report.Fail || x.Status == report.Warn
 			switch {
 			case x.Scenario == m.Passes:
 				assert.Equal(t, report.Pass, x.Status, "%s should pass %s: %s", m.Bug, x.Scenario, x.Actual)
-			case assert.True(t, missed, "%s should fail %s, but it ended as %s %s", m.Bug, x.Scenario, x.Status, x.Reason):
+			case assert.Equal(t, report.XFail, x.Status, "%s should fail %s, but it ended otherwise: %s %s", m.Bug, x.Scenario, x.Actual, x.Reason):
 				killedBy[x.Scenario] = append(killedBy[x.Scenario], string(m.Bug))
 			}
 		}

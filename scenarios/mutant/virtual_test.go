@@ -2,7 +2,6 @@ package mutant_test
 
 import (
 	"context"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,8 +19,9 @@ import (
 	"github.com/entracache/entracache/scenarios/report"
 )
 
-// playVirtual plays scenarios in the virtual lane, against the reference client or a mutant in a process.
-func playVirtual(t *testing.T, bug mutant.Bug, speed float64, list []*scenarios.Scenario) *report.Report {
+// playVirtual plays scenarios in the virtual lane, against the reference client or a mutant in a process. Those that misses names are to be
+// missed.
+func playVirtual(t *testing.T, bug mutant.Bug, speed float64, list []*scenarios.Scenario, misses ...string) *report.Report {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		if os.Getenv("ENTRACACHE_REQUIRE") == "all" {
@@ -47,16 +46,7 @@ func playVirtual(t *testing.T, bug mutant.Bug, speed float64, list []*scenarios.
 	}
 	d, err := start(t.Context(), nil)
 	require.NoError(t, err)
-	w := report.NewWriter(io.Discard, report.Run{Version: "test", Start: time.Now()})
-	for _, s := range list {
-		w.Scenario(s.Report())
-	}
-	w.Driver(report.Driver{Name: d.Name(), Info: d.Hello().Driver})
-	(&scenarios.Run{}).Play(t.Context(), list, []*scenarios.Subject{{Name: d.Name(), Driver: d, Lane: lane, Fresh: start}}, w)
-	require.NoError(t, d.Stop())
-	r, err := w.End(report.End{Complete: true})
-	require.NoError(t, err)
-	return r
+	return playSubject(t, &scenarios.Run{}, &scenarios.Subject{Name: d.Name(), Driver: d, Lane: lane, Fresh: start}, list, misses)
 }
 
 // clientFolder is a folder with a client.yaml for the reference client, or for a mutant.
@@ -97,9 +87,9 @@ func TestReferencePassesInTheVirtualLane(t *testing.T) {
 // TestVirtualLaneKeepsMargins: a margin in minutes is what it says.
 func TestVirtualLaneKeepsMargins(t *testing.T) {
 	t.Parallel()
-	r := playVirtual(t, mutant.TwoMinutesBefore, virtualSpeed, chosen(t, "refresh.three-minutes-before", "refresh.token-requests-bounded"))
+	r := playVirtual(t, mutant.TwoMinutesBefore, virtualSpeed, chosen(t, "refresh.three-minutes-before", "refresh.token-requests-bounded"), "refresh.three-minutes-before")
 	margin, _ := r.Result("mutant-two-minutes-before", "refresh.three-minutes-before")
-	assert.Equal(t, report.Fail, margin.Status)
+	assert.Equal(t, report.XFail, margin.Status)
 	assert.Regexp(t, `^connection 1 sent AUTH with a newer token at \+5[89]m[0-9.]+s|\+6\dm[0-9.]+s, when the old one had \+?[01]m`, margin.Actual)
 	quiet, _ := r.Result("mutant-two-minutes-before", "refresh.token-requests-bounded")
 	assert.Equal(t, report.Pass, quiet.Status, "%s %s", quiet.Actual, quiet.Reason)
@@ -108,11 +98,19 @@ func TestVirtualLaneKeepsMargins(t *testing.T) {
 // TestVirtualLaneSeesStaggering: the reference spreads the renewals of a pool over minutes, a mutant sends them all at once.
 func TestVirtualLaneSeesStaggering(t *testing.T) {
 	t.Parallel()
-	for bug, want := range map[mutant.Bug]report.Status{mutant.None: report.Pass, mutant.NeverStaggers: report.Warn} {
-		r := playVirtual(t, bug, virtualSpeed, chosen(t, "load.staggered"))
+	for bug, misses := range map[mutant.Bug][]string{mutant.None: nil, mutant.NeverStaggers: {"load.staggered"}} {
+		r := playVirtual(t, bug, virtualSpeed, chosen(t, "load.staggered"), misses...)
 		x, _ := r.Result(mutant.Name(bug), "load.staggered")
-		assert.Equal(t, want, x.Status, "%s: %s %s %s", mutant.Name(bug), x.Expected, x.Actual, x.Reason)
+		assert.Equal(t, asListed(misses), x.Status, "%s: %s %s %s", mutant.Name(bug), x.Expected, x.Actual, x.Reason)
 	}
+}
+
+// asListed is how the only scenario of a test is to end.
+func asListed(misses []string) report.Status {
+	if len(misses) > 0 {
+		return report.XFail
+	}
+	return report.Pass
 }
 
 // TestVirtualLaneKills: each of these scenarios, which only the virtual lane plays, is passed by the reference and failed by a mutant.
@@ -128,8 +126,8 @@ func TestVirtualLaneKills(t *testing.T) {
 		assert.Equal(t, report.Pass, x.Status, "%s: %s %s %s", x.Scenario, x.Expected, x.Actual, x.Reason)
 	}
 	for scenario, bug := range killers {
-		r := playVirtual(t, bug, virtualSpeed, chosen(t, scenario))
+		r := playVirtual(t, bug, virtualSpeed, chosen(t, scenario), scenario)
 		x, _ := r.Result(mutant.Name(bug), scenario)
-		assert.Equal(t, report.Warn, x.Status, "%s should fail %s: %s %s", bug, scenario, x.Actual, x.Reason)
+		assert.Equal(t, report.XFail, x.Status, "%s should fail %s: %s %s", bug, scenario, x.Actual, x.Reason)
 	}
 }
