@@ -63,7 +63,7 @@ func (a *arcKeys) challenge() (string, error) {
 	key := arcKey{file: filepath.Join(a.folder, uuid.NewString()+".key"), content: newSecret()}
 	// Any user may read it: the real ones are for root and a group, but a test may
 	// run its client as somebody else, and what they guard is worthless.
-	if err := os.WriteFile(key.file, []byte(key.content), 0o644); err != nil { //nolint:gosec // see above
+	if err := os.WriteFile(key.file, []byte(key.content), 0o644); err != nil {
 		return "", fmt.Errorf("fakeentra: write the key file of an Azure Arc challenge: %w; run as a user who may, or in a container", err)
 	}
 	a.keys = append(a.keys, key)
@@ -84,7 +84,7 @@ func (a *arcKeys) makeFolder(dir string) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as for the files in it
+	if err := os.Mkdir(dir, 0o755); err != nil { // as for the files in it
 		return err
 	}
 	a.folders = append(a.folders, dir)

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // the certificate thumbprint is defined as a SHA-1
+	"crypto/sha1" // the certificate thumbprint is defined as a SHA-1
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -149,7 +149,7 @@ func (c *credentials) certificate(thumbprint []byte) *x509.Certificate {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, cert := range c.certificates {
-		short, long := sha1.Sum(cert.Raw), sha256.Sum256(cert.Raw) //nolint:gosec // see the import
+		short, long := sha1.Sum(cert.Raw), sha256.Sum256(cert.Raw) // see the import
 		if bytes.Equal(thumbprint, short[:]) || bytes.Equal(thumbprint, long[:]) {
 			return cert
 		}
@@ -214,6 +214,6 @@ func (c *Certificate) PEM() ([]byte, error) {
 func (c *Certificate) Thumbprint() string { return thumbprintOf(c.X509) }
 
 func thumbprintOf(cert *x509.Certificate) string {
-	sum := sha1.Sum(cert.Raw) //nolint:gosec // see the import
+	sum := sha1.Sum(cert.Raw) // see the import
 	return strings.ToUpper(hex.EncodeToString(sum[:]))
 }

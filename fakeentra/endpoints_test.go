@@ -238,7 +238,7 @@ func TestHandlerCanBeMounted(t *testing.T) {
 	assert.Equal(t, http.StatusOK, post(t, front.Client(), endpoint, tokenForm(app)).status)
 
 	s.SetOutage(true)
-	_, err := front.Client().PostForm(endpoint, tokenForm(app)) //nolint:bodyclose // there is no answer
+	_, err := front.Client().PostForm(endpoint, tokenForm(app)) // there is no answer
 	require.Error(t, err)
 	s.SetOutage(false)
 	assert.Equal(t, http.StatusOK, post(t, front.Client(), endpoint, tokenForm(app)).status)

@@ -3,7 +3,7 @@ package fakeentra
 import (
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // the certificate thumbprint is defined as a SHA-1
+	"crypto/sha1" // the certificate thumbprint is defined as a SHA-1
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -55,7 +55,7 @@ func newSigningKey(name string) (*signingKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fakeentra: make the signing certificate: %w", err)
 	}
-	thumbprint := sha1.Sum(der) //nolint:gosec // see the import
+	thumbprint := sha1.Sum(der) // see the import
 	return &signingKey{
 		private:     private,
 		id:          base64.RawURLEncoding.EncodeToString(thumbprint[:]),

@@ -1,7 +1,7 @@
 package fakeentra
 
 import (
-	"crypto/sha1" //nolint:gosec // Service Fabric defines the thumbprint as a SHA-1
+	"crypto/sha1" // Service Fabric defines the thumbprint as a SHA-1
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -115,6 +115,6 @@ func (s *Server) ManagedIdentityEnv(source IdentitySource, identity *ManagedIden
 
 // thumbprint is what Service Fabric's clients compare a certificate by.
 func thumbprint(der []byte) string {
-	sum := sha1.Sum(der) //nolint:gosec // see the import
+	sum := sha1.Sum(der) // see the import
 	return strings.ToUpper(hex.EncodeToString(sum[:]))
 }

@@ -347,7 +347,7 @@ func TestCertificatesPleaseStrictVerifiers(t *testing.T) {
 		assert.NoError(t, err, "with a clock that shows %s", now)
 	}
 
-	old := tls.Config{RootCAs: x509.NewCertPool(), MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10} //nolint:gosec // to be refused
+	old := tls.Config{RootCAs: x509.NewCertPool(), MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10} // to be refused
 	_, err = tls.Dial("tcp", s.Addr(), &old)
 	require.Error(t, err)
 }

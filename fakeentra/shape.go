@@ -189,9 +189,9 @@ type dice struct {
 
 func newDice(seed *uint64) *dice {
 	if seed == nil {
-		return &dice{rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))} //nolint:gosec // not a secret
+		return &dice{rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))} // not a secret
 	}
-	return &dice{rng: rand.New(rand.NewPCG(*seed, *seed))} //nolint:gosec // not a secret
+	return &dice{rng: rand.New(rand.NewPCG(*seed, *seed))} // not a secret
 }
 
 func (d *dice) draw(l Lifetime) time.Duration {

@@ -61,7 +61,7 @@ func (t transport) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	defer func() {
 		switch p := recover(); {
 		case p == nil:
-		case p != http.ErrAbortHandler: //nolint:errorlint // a panic's value, as package http compares it
+		case p != http.ErrAbortHandler: // a panic's value, as package http compares it
 			panic(p)
 		case r.Context().Err() != nil:
 			resp, err = nil, r.Context().Err()

@@ -153,7 +153,7 @@ func checkMove(q *request) bool {
 		q.err("ERR index out of range")
 	case !isNumber:
 		q.err(notAnInteger)
-	case n != int64(int32(n)): //nolint:gosec // that is what is asked
+	case n != int64(int32(n)): // that is what is asked
 		q.err(outOfInt32)
 	default:
 		q.err("ERR DB index is out of range")

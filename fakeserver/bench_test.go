@@ -28,7 +28,7 @@ func BenchmarkCommands(b *testing.B) {
 		var c net.Conn
 		var err error
 		if encrypted {
-			c, err = tls.Dial("tcp", s.Addr(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is a benchmark
+			c, err = tls.Dial("tcp", s.Addr(), &tls.Config{InsecureSkipVerify: true}) // it is a benchmark
 		} else {
 			c, err = net.Dial("tcp", s.PlainAddr())
 		}

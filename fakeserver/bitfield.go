@@ -110,14 +110,14 @@ func (q *request) bitType(op *bitOp, arg []byte) bool {
 		q.err("ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.")
 		return false
 	}
-	op.bits = uint(n) //nolint:gosec // 1 to 64
+	op.bits = uint(n) // 1 to 64
 	return true
 }
 
 func (q *request) bitOffset(op *bitOp, arg []byte) bool {
 	factor := int64(1)
 	if len(arg) > 0 && arg[0] == '#' {
-		arg, factor = arg[1:], int64(op.bits) //nolint:gosec // 1 to 64
+		arg, factor = arg[1:], int64(op.bits) // 1 to 64
 	}
 	n, ok := parseNumber(arg)
 	if !ok || n < 0 || n >= maxStringBits || n*factor >= maxStringBits {
@@ -151,12 +151,12 @@ func writeBits(b []byte, offset uint64, bits uint, v uint64) {
 }
 
 // extend gives a number of so many bits its sign.
-func extend(v uint64, bits uint) int64 { return int64(v<<(64-bits)) >> (64 - bits) } //nolint:gosec // two's complement is meant
+func extend(v uint64, bits uint) int64 { return int64(v<<(64-bits)) >> (64 - bits) } // two's complement is meant
 
 // bitOp runs one operation and replies.
 func (q *request) bitOp(op bitOp, b []byte) {
 	raw := readBits(b, op.offset, op.bits)
-	old := int64(raw) //nolint:gosec // an unsigned field has at most 63 bits
+	old := int64(raw) // an unsigned field has at most 63 bits
 	if op.signed {
 		old = extend(raw, op.bits)
 	}
@@ -173,7 +173,7 @@ func (q *request) bitOp(op bitOp, b []byte) {
 		q.null()
 		return
 	}
-	writeBits(b, op.offset, op.bits, uint64(value)) //nolint:gosec // the lower bits are what is written
+	writeBits(b, op.offset, op.bits, uint64(value)) // the lower bits are what is written
 	if op.kind == 's' {
 		q.integer(old)
 	} else {
@@ -206,8 +206,8 @@ func (op *bitOp) fit(a, b int64) (value int64, fits bool) {
 	case op.overflow == 's':
 		return least, false
 	case op.signed:
-		return extend(uint64(sum), op.bits), false //nolint:gosec // wraps around
+		return extend(uint64(sum), op.bits), false // wraps around
 	default:
-		return int64(uint64(sum) & (1<<op.bits - 1)), false //nolint:gosec // wraps around
+		return int64(uint64(sum) & (1<<op.bits - 1)), false // wraps around
 	}
 }

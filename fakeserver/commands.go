@@ -219,7 +219,7 @@ func cmdSelect(q *request) {
 	switch {
 	case !ok:
 		return
-	case n != int64(int32(n)) && q.since("6.2"): //nolint:gosec // that is what is asked
+	case n != int64(int32(n)) && q.since("6.2"): // that is what is asked
 		q.err(outOfInt32)
 		return
 	}
@@ -261,7 +261,7 @@ func cmdSwapDB(q *request) {
 		if !ok {
 			return
 		}
-		if n != int64(int32(n)) && q.since("6.2") { //nolint:gosec // that is what is asked
+		if n != int64(int32(n)) && q.since("6.2") { // that is what is asked
 			q.err(text)
 			return
 		}

@@ -382,7 +382,7 @@ func TestFaultsWhileOpening(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = raw.Close() })
 		_ = raw.SetDeadline(time.Now().Add(patience))
-		conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // who it is does not matter here
+		conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}) // who it is does not matter here
 		return conn.HandshakeContext(t.Context())
 	}
 	w.Fail(fakeserver.Fault{Action: fakeserver.FaultTLSRefuse, After: 1, Times: 1})

@@ -163,7 +163,7 @@ func holdConnections(order string) error {
 	}
 	conns := make(chan net.Conn, h.N)
 	// Of all handshakes this takes the least time.
-	config := &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}} //nolint:gosec // it is not about security
+	config := &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}} // it is not about security
 	if err := eightfold(h.N, func() error {
 		c, err := holdOne(h, config)
 		conns <- c

@@ -250,7 +250,7 @@ func TestLevelsAgainstRecordings(t *testing.T) {
 				recorded.Replies = play(t, dialing(t, "tcp", strings.TrimPrefix(addr, version+"=")), script)
 				data, err := json.MarshalIndent(recorded, "", " ")
 				require.NoError(t, err)
-				require.NoError(t, os.WriteFile(file, append(data, '\n'), 0o644)) //nolint:gosec // it goes into the repository
+				require.NoError(t, os.WriteFile(file, append(data, '\n'), 0o644)) // it goes into the repository
 			}
 			data, err := os.ReadFile(file)
 			require.NoError(t, err)

@@ -105,7 +105,7 @@ func TestOpenSourceRedisDropsTLSClientsBeforeTheHandshake(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, tooMany, reply)
 	over.closed()
-	_, err = tls.Dial("tcp", s.Addr(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it must fail
+	_, err = tls.Dial("tcp", s.Addr(), &tls.Config{InsecureSkipVerify: true}) // it must fail
 	assert.Error(t, err)
 }
 

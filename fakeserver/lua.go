@@ -2,7 +2,7 @@ package fakeserver
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1
+	"crypto/sha1" // Redis names scripts by their SHA-1
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -153,7 +153,7 @@ func (r *luaRun) errorText(err error) string {
 			text = "Script killed by user with SCRIPT KILL..."
 		}
 	}
-	api, _ := err.(*lua.ApiError) //nolint:errorlint // PCall returns no other
+	api, _ := err.(*lua.ApiError) // PCall returns no other
 	if api != nil {
 		if m := luaLine.FindStringSubmatch(api.StackTrace); m != nil {
 			line, _ = strconv.Atoi(m[1])
@@ -468,7 +468,7 @@ func oneLine(c rune) rune {
 }
 
 func sha1Hex(s []byte) string {
-	sum := sha1.Sum(s) //nolint:gosec // as above
+	sum := sha1.Sum(s)
 	return hex.EncodeToString(sum[:])
 }
 
@@ -568,7 +568,7 @@ func (r *luaRun) openJSON() {
 func (r *luaRun) openBit() {
 	l := r.l
 	module := l.NewTable()
-	toBit := func(n lua.LNumber) int32 { return int32(uint32(int64(math.Mod(math.RoundToEven(float64(n)), 1<<32)))) } //nolint:gosec // wraps around by definition
+	toBit := func(n lua.LNumber) int32 { return int32(uint32(int64(math.Mod(math.RoundToEven(float64(n)), 1<<32)))) } // wraps around by definition
 	fold := func(f func(a, b int32) int32) lua.LGFunction {
 		return func(l *lua.LState) int {
 			v := toBit(l.CheckNumber(1))
@@ -581,8 +581,8 @@ func (r *luaRun) openBit() {
 	}
 	shift := func(f func(v uint32, n uint) uint32) lua.LGFunction {
 		return func(l *lua.LState) int {
-			n := uint(toBit(l.CheckNumber(2))) & 31                           //nolint:gosec // the lower five bits
-			l.Push(lua.LNumber(int32(f(uint32(toBit(l.CheckNumber(1))), n)))) //nolint:gosec // as above
+			n := uint(toBit(l.CheckNumber(2))) & 31 // the lower five bits
+			l.Push(lua.LNumber(int32(f(uint32(toBit(l.CheckNumber(1))), n))))
 			return 1
 		}
 	}
@@ -593,7 +593,7 @@ func (r *luaRun) openBit() {
 		"bxor":    fold(func(a, b int32) int32 { return a ^ b }),
 		"lshift":  shift(func(v uint32, n uint) uint32 { return v << n }),
 		"rshift":  shift(func(v uint32, n uint) uint32 { return v >> n }),
-		"arshift": shift(func(v uint32, n uint) uint32 { return uint32(int32(v) >> n) }), //nolint:gosec // as above
+		"arshift": shift(func(v uint32, n uint) uint32 { return uint32(int32(v) >> n) }),
 		"rol":     shift(func(v uint32, n uint) uint32 { return v<<n | v>>(32-n)&^0 }),
 		"ror":     shift(func(v uint32, n uint) uint32 { return v>>n | v<<(32-n) }),
 		"bnot": func(l *lua.LState) int {
@@ -601,7 +601,7 @@ func (r *luaRun) openBit() {
 			return 1
 		},
 		"bswap": func(l *lua.LState) int {
-			v := uint32(toBit(l.CheckNumber(1))) //nolint:gosec // as above
+			v := uint32(toBit(l.CheckNumber(1)))
 			l.Push(lua.LNumber(int32(v>>24 | v>>8&0xff00 | v<<8&0xff0000 | v<<24)))
 			return 1
 		},
@@ -614,7 +614,7 @@ func (r *luaRun) openBit() {
 			if n < 0 {
 				n, format = -n, "%08X"
 			}
-			hexed := fmt.Sprintf(format, uint32(toBit(l.CheckNumber(1)))) //nolint:gosec // as above
+			hexed := fmt.Sprintf(format, uint32(toBit(l.CheckNumber(1))))
 			l.Push(lua.LString(hexed[8-min(n, 8):]))
 			return 1
 		},

@@ -151,7 +151,7 @@ func (f *structFormat) pack(l *lua.LState) int {
 			n := float64(l.CheckNumber(argument))
 			var value uint64
 			if n < 0 {
-				value = uint64(int64(n)) //nolint:gosec // the bits are wanted
+				value = uint64(int64(n)) // the bits are wanted
 			} else {
 				value = uint64(n)
 			}
@@ -235,7 +235,7 @@ func (f *structFormat) integer(raw []byte, signed bool) lua.LValue {
 	if bits := 8 * len(b); bits < 64 && bits > 0 && value>>(bits-1) == 1 {
 		value |= math.MaxUint64 << bits
 	}
-	return lua.LNumber(int64(value)) //nolint:gosec // the bits are wanted
+	return lua.LNumber(int64(value)) // the bits are wanted
 }
 
 func (f *structFormat) length(l *lua.LState) int {

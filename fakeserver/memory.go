@@ -15,7 +15,7 @@ const oomText = "OOM command not allowed when used memory > 'maxmemory'."
 func usedMemory() int64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)
-	return int64(sample[0].Value.Uint64()) //nolint:gosec // no heap is that large
+	return int64(sample[0].Value.Uint64()) // no heap is that large
 }
 
 // full says whether CONFIG SET maxmemory has set a limit that is reached.

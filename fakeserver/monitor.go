@@ -23,14 +23,14 @@ func (m *monitors) add(sub *subscriber) {
 		m.all = map[*subscriber]struct{}{}
 	}
 	m.all[sub] = struct{}{}
-	m.count.Store(int32(len(m.all))) //nolint:gosec // as many as there are connections
+	m.count.Store(int32(len(m.all))) // as many as there are connections
 }
 
 func (m *monitors) remove(sub *subscriber) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.all, sub)
-	m.count.Store(int32(len(m.all))) //nolint:gosec // as above
+	m.count.Store(int32(len(m.all)))
 }
 
 func (m *monitors) show(n *node, line []byte) {

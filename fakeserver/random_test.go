@@ -39,7 +39,7 @@ func TestRandomCommands(t *testing.T) {
 			names = append(names, cmd)
 		}
 	}
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // it is to be repeatable
+	r := rand.New(rand.NewPCG(seed, 1)) // it is to be repeatable
 	var clients []*client
 	for _, proto := range []string{"2", "3"} {
 		c := dialPlain(t, w.Server)

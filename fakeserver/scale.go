@@ -189,7 +189,7 @@ func (s *Server) moveSlots(t *topology, moves map[int]int) {
 	})
 	for slot, to := range moves {
 		s.hub.leaveSlot(slot)
-		t.slots[slot] = uint8(to) //nolint:gosec // fewer than 256 shards
+		t.slots[slot] = uint8(to) // fewer than 256 shards
 		if !bumped[to] {
 			bumped[to] = true
 			t.bump(to)

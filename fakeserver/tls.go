@@ -102,7 +102,7 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 		config.CipherSuites = []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256}
 	}
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		least := uint16(s.minTLS.Load()) //nolint:gosec // it was one
+		least := uint16(s.minTLS.Load()) // it was one
 		if least == config.MinVersion {
 			return nil, nil // this very configuration
 		}

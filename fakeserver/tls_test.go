@@ -29,7 +29,7 @@ func TestMinimumTLSVersion(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.Assign(oid, fakeserver.DataOwner))
 	only := func(version uint16) (*client, error) {
-		return dialTLS(t, w.Server, &tls.Config{MinVersion: version, MaxVersion: version}) //nolint:gosec // old versions are what it is about
+		return dialTLS(t, w.Server, &tls.Config{MinVersion: version, MaxVersion: version}) // old versions are what it is about
 	}
 	assert.Equal(t, "1.2", w.MinimumTLSVersion())
 	_, err := only(tls.VersionTLS11)
@@ -70,7 +70,7 @@ func TestServiceCipherSuites(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fakeserver.WithServiceCipherSuites())
 	tls12 := func(suite uint16) (*client, error) {
-		return dialTLS(t, w.Server, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite}}) //nolint:gosec // as above
+		return dialTLS(t, w.Server, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite}})
 	}
 	c, err := tls12(tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256)
 	require.NoError(t, err)

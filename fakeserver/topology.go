@@ -128,7 +128,7 @@ func (s *Server) firstTopology() error {
 // spread gives every shard its part of the slots, in order.
 func (t *topology) spread() {
 	for slot := range t.slots {
-		t.slots[slot] = uint8(slot * len(t.primary) / slotCount) //nolint:gosec // fewer than 256 shards
+		t.slots[slot] = uint8(slot * len(t.primary) / slotCount) // fewer than 256 shards
 	}
 }
 

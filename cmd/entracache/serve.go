@@ -136,7 +136,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	if err := c.announce(std.out, line); err != nil {
 		return err
 	}
-	defer c.removeReadyFile() //nolint:errcheck // somebody else's file is none of ours
+	defer c.removeReadyFile() // somebody else's file is none of ours
 	fmt.Fprintf(std.err, "entracache: fake cache on %s, for tests only; interrupt to stop\n", cache.Addr())
 	<-ctx.Done()
 	return nil

@@ -78,7 +78,7 @@ func (c *verifyCmd) Run(ctx context.Context, std streams) error {
 	if c.lanes, err = newLanes(c.Lane, c.Speed, c.Faketime, selected); err != nil {
 		return usageError(err)
 	}
-	defer c.lanes.close() //nolint:errcheck // two small files at worst
+	defer c.lanes.close() // two small files at worst
 	clients, err := c.candidates()
 	if err != nil {
 		return usageError(err)

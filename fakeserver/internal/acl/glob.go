@@ -95,4 +95,4 @@ func matchClass(pattern string, p int, b byte) (next int, ok bool) {
 	return p, found != negated
 }
 
-func signed(b byte) int8 { return int8(b) } //nolint:gosec // reading the byte as signed is what is imitated
+func signed(b byte) int8 { return int8(b) } // reading the byte as signed is what is imitated

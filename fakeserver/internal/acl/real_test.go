@@ -26,7 +26,7 @@ func TestMatchGlobAgainstRealServer(t *testing.T) {
 		patternCount = 2000
 	)
 	client, ctx := redistest.Start(t), context.Background()
-	random := rand.New(rand.NewPCG(6, 20)) //nolint:gosec // repeatable on purpose
+	random := rand.New(rand.NewPCG(6, 20)) // repeatable on purpose
 	text := func(alphabet string, longest int) string {
 		b := make([]byte, random.IntN(longest+1))
 		for i := range b {

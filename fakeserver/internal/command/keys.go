@@ -157,7 +157,7 @@ func (c *Command) specifiedKeys(args [][]byte, ranges *KeyRanges) bool {
 				return false
 			}
 			first += s.First
-			last = first + int(int32(count)) - 1 //nolint:gosec // the engine cuts to 32 bits too
+			last = first + int(int32(count)) - 1 // the engine cuts to 32 bits too
 		case s.Last < 0 && s.Limit == 0:
 			last = len(args) + s.Last
 		case s.Last < 0:
@@ -488,9 +488,9 @@ func atoi(arg []byte) int {
 			} else {
 				n = math.MaxInt64
 			}
-			return int(int32(n)) //nolint:gosec // cutting to 32 bits is what is imitated
+			return int(int32(n)) // cutting to 32 bits is what is imitated
 		}
 		n = n*10 + digit
 	}
-	return int(int32(sign * n)) //nolint:gosec // as above
+	return int(int32(sign * n))
 }

@@ -165,7 +165,7 @@ func TestKeyCasesCoverEveryMovableCommand(t *testing.T) {
 func TestKeysStayInsideTheArguments(t *testing.T) {
 	words := []string{"", "1", "2", "-1", "99999999999", "STORE", "STOREDIST", "LIMIT", "BY", "KEYS", "STREAMS", "COUNT",
 		"GROUP", "USAGE", "STRINGS", "k"}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable on purpose
+	random := rand.New(rand.NewPCG(1, 2)) // repeatable on purpose
 	for _, c := range level60(t).All() {
 		for range 300 {
 			args := [][]byte{[]byte(c.Name)}

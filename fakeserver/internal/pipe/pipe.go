@@ -104,7 +104,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 }
 
 func (c *Conn) wrap(op string, err error) error {
-	if err == nil || err == io.EOF { //nolint:errorlint // never wrapped here
+	if err == nil || err == io.EOF { // never wrapped here
 		return err
 	}
 	return &net.OpError{Op: op, Net: c.local.Network(), Source: c.local, Addr: c.remote, Err: err}

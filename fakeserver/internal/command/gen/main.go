@@ -112,7 +112,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(outputFile, source, 0o644) //nolint:gosec // a source file, readable like every other
+	return os.WriteFile(outputFile, source, 0o644) // a source file, readable like every other
 }
 
 // generate returns the Go source of the tables of all the data files in dir.
@@ -140,7 +140,7 @@ func generate(dir string) ([]byte, error) {
 }
 
 func readLevel(path string) (*levelFile, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the data files of this repository
+	data, err := os.ReadFile(path) // the data files of this repository
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func Start(t testing.TB) *redis.Client {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
-	server := exec.Command(path, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", dir) //nolint:gosec // found on the path above
+	server := exec.Command(path, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", dir) // found on the path above
 	var output strings.Builder
 	server.Stdout, server.Stderr = &output, &output
 	if err := server.Start(); err != nil {
