@@ -17,7 +17,7 @@ import (
 func examine(t *testing.T, target Target, open func(string) protocol.Request) map[string]Check {
 	t.Helper()
 	checks, err := Doctor(bound(t, 60*time.Second), target, DoctorOptions{
-		Start: Options{Grace: time.Second}, Open: open, Patience: 4 * time.Second,
+		Start: Options{Grace: time.Second}, Open: open, Patience: 8 * time.Second,
 	})
 	require.NoError(t, err)
 	byName := map[string]Check{}
@@ -111,14 +111,14 @@ func TestDoctorFindsEachBadHabit(t *testing.T) {
 	}
 	// They spend most of their time waiting, so several run at once, however few processors there are.
 	var group errgroup.Group
-	group.SetLimit(5)
+	group.SetLimit(8)
 	for _, test := range tests {
 		group.Go(func() error {
-			options := DoctorOptions{Start: Options{Grace: time.Second}, Patience: 4 * time.Second}
+			options := DoctorOptions{Start: Options{Grace: time.Second}, Patience: 8 * time.Second}
 			if test.cache {
 				options.Open = accessKeyOpen
 			}
-			test.checks, test.err = Doctor(bound(t, 60*time.Second), test.stub.target(), options)
+			test.checks, test.err = Doctor(bound(t, 2*time.Minute), test.stub.target(), options)
 			return nil // each subtest looks at its own error
 		})
 	}
