@@ -48,6 +48,8 @@ const (
 	anyGlob patternKind = iota
 	exactKey
 	keyPrefix
+	// shortPrefix is a prefix that the head holds whole.
+	shortPrefix
 )
 
 const globBytes = `*?[\`
@@ -65,29 +67,45 @@ func newKeyPattern(glob string, permits permission) keyPattern {
 		first = first[:i]
 	}
 	p.head = headOf([]byte(first))
-	if n := min(len(first), 8); n > 0 {
-		p.mask = ^uint64(0) >> (8 * (8 - n))
+	if n := min(len(first), headSize); n > 0 {
+		p.mask = ^uint64(0) >> (8 * (headSize - n))
+	}
+	if p.kind == keyPrefix && len(p.text) <= headSize {
+		p.kind = shortPrefix
 	}
 	return p
 }
 
+const headSize = 8
+
 // headOf holds the first eight bytes of a key, the first in the lowest place; a shorter key is filled up with zeros.
 func headOf(key []byte) uint64 {
-	n := len(key)
-	switch {
-	case n >= 8:
-		return binary.LittleEndian.Uint64(key)
-	case n >= 4: // the middle is read twice
-		return uint64(binary.LittleEndian.Uint32(key)) | uint64(binary.LittleEndian.Uint32(key[n-4:]))<<(8*(n-4))
-	case n > 0:
-		return uint64(key[0]) | uint64(key[n/2])<<(8*(n/2)) | uint64(key[n-1])<<(8*(n-1))
-	default:
-		return 0
+	if len(key) < headSize {
+		return shortHead(key)
 	}
+	return binary.LittleEndian.Uint64(key)
 }
 
+// shortHead is headOf for less than eight bytes. The middle is read twice.
+func shortHead(key []byte) uint64 {
+	n := len(key)
+	if n >= 4 {
+		return uint64(binary.LittleEndian.Uint32(key)) | uint64(binary.LittleEndian.Uint32(key[n-4:]))<<(8*n-32)
+	}
+	if n == 0 {
+		return 0
+	}
+	return uint64(key[0]) | uint64(key[n/2])<<(n/2*8) | uint64(key[n-1])<<(n*8-8)
+}
+
+// mayMatch tells most keys that the pattern does not match; head is the key's headOf.
+func (p *keyPattern) mayMatch(head uint64) bool { return head&p.mask == p.head }
+
+// matches says whether the pattern matches a key that mayMatch.
 func (p *keyPattern) matches(key []byte) bool {
 	switch p.kind {
+	case shortPrefix:
+		return len(key) >= len(p.text) // a key may be shorter than the zeros at the prefix's end
 	case exactKey:
 		return string(key) == p.text
 	case keyPrefix:

@@ -106,8 +106,17 @@ func (s *Set) Explain(cmd *command.Command, args [][]byte) (verdict Verdict, pos
 
 func (s *Set) check(cmd *command.Command, args [][]byte) (verdict Verdict, position int) {
 	verdict = DeniedCommand
+	onlyKey, flags := cmd.OnlyKey(args)
+	need := needed(flags)
 	for i := range s.selectors {
-		v, at := s.selectors[i].check(cmd, args)
+		sel := &s.selectors[i]
+		if !sel.allowed.has(cmd.ID) && !sel.firstArgAllowed(cmd.ID, args) {
+			continue
+		}
+		if sel.allowsAllArgs(cmd) {
+			return OK, 0
+		}
+		v, at := sel.checkArgs(cmd, args, onlyKey, need)
 		if v == OK {
 			return OK, 0
 		}
@@ -122,9 +131,24 @@ func (s *selector) check(cmd *command.Command, args [][]byte) (verdict Verdict, 
 	if !s.allowed.has(cmd.ID) && !s.firstArgAllowed(cmd.ID, args) {
 		return DeniedCommand, 0
 	}
+	if s.allowsAllArgs(cmd) {
+		return OK, 0
+	}
+	onlyKey, flags := cmd.OnlyKey(args)
+	return s.checkArgs(cmd, args, onlyKey, needed(flags))
+}
+
+// allowsAllArgs says whether nothing of a command that is allowed needs a look.
+func (s *selector) allowsAllArgs(cmd *command.Command) bool {
+	return s.allKeys && (s.allChannels || cmd.Channels == command.ChannelsNone)
+}
+
+// checkArgs checks the keys and the channels of a command that is allowed. What [command.Command.OnlyKey] returned is given,
+// with the permission for it.
+func (s *selector) checkArgs(cmd *command.Command, args [][]byte, onlyKey int, need permission) (verdict Verdict, position int) {
 	if !s.allKeys {
-		if at, flags := cmd.OnlyKey(args); at != 0 {
-			if !s.keyAllowed(args[at], needed(flags)) {
+		if onlyKey != 0 {
+			if at := s.deniedOf(args, onlyKey, onlyKey, 1, need); at != 0 {
 				return DeniedKey, at
 			}
 		} else if cmd.HasKeys() {
@@ -134,14 +158,8 @@ func (s *selector) check(cmd *command.Command, args [][]byte) (verdict Verdict, 
 		}
 	}
 	if !s.allChannels && cmd.Channels != command.ChannelsNone {
-		last := len(args) - 1
-		if cmd.Channels == command.ChannelsPublish {
-			last = 1
-		}
-		for at := 1; at <= last; at++ {
-			if !s.channelAllowed(args[at], cmd.Channels == command.ChannelsPSubscribe) {
-				return DeniedChannel, at
-			}
+		if at := s.deniedChannel(cmd.Channels, args); at != 0 {
+			return DeniedChannel, at
 		}
 	}
 	return OK, 0
@@ -156,36 +174,54 @@ func (s *selector) deniedKey(cmd *command.Command, args [][]byte) int {
 		if r.First == 0 {
 			continue
 		}
-		need := needed(r.Flags)
-		for at := r.First; at <= r.Last; at += r.Step {
-			if !s.keyAllowed(args[at], need) {
-				return at
-			}
+		if at := s.deniedOf(args, r.First, r.Last, r.Step, needed(r.Flags)); at != 0 {
+			return at
 		}
 	}
 	return 0
 }
 
-func (s *selector) keyAllowed(key []byte, need permission) bool {
-	if len(s.patterns) == 1 {
-		p := &s.patterns[0]
-		return p.permits&need == need && p.matches(key)
+// deniedOf is deniedKey for the keys at first, first+step, … up to and including last.
+func (s *selector) deniedOf(args [][]byte, first, last, step int, need permission) int {
+keys:
+	for at := first; at <= last; at += step {
+		key := args[at]
+		head := headOf(key)
+		for i := range s.patterns {
+			p := &s.patterns[i]
+			if !p.mayMatch(head) || p.permits&need != need {
+				continue
+			}
+			if p.kind == shortPrefix && len(key) >= len(p.text) || p.matches(key) {
+				continue keys
+			}
+		}
+		return at
 	}
-	head := headOf(key)
-	for i := range s.patterns {
-		if p := &s.patterns[i]; head&p.mask == p.head && p.permits&need == need && p.matches(key) {
-			return true
+	return 0
+}
+
+// deniedChannel returns the position of the first channel that no pattern allows, or 0.
+func (s *selector) deniedChannel(channels command.ChannelUse, args [][]byte) int {
+	last := len(args) - 1
+	if channels == command.ChannelsPublish {
+		last = 1
+	}
+	for at := 1; at <= last; at++ {
+		if !s.channelAllowed(args[at], channels == command.ChannelsPSubscribe) {
+			return at
 		}
 	}
-	return false
+	return 0
 }
 
 // channelAllowed says whether one of the patterns matches a channel, or is equal to a pattern that somebody wants to
 // subscribe to: whether all that one pattern matches is matched by another would be hard to tell.
 func (s *selector) channelAllowed(channel []byte, isPattern bool) bool {
+	head := headOf(channel)
 	for i := range s.channelPatterns {
 		p := &s.channelPatterns[i]
-		if isPattern && p.glob == string(channel) || !isPattern && p.matches(channel) {
+		if isPattern && p.glob == string(channel) || !isPattern && p.mayMatch(head) && p.matches(channel) {
 			return true
 		}
 	}
