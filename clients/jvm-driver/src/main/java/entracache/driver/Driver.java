@@ -139,7 +139,7 @@ public final class Driver {
 
     private void open(JsonNode request) throws Exception {
         String name = request.path("client").asText();
-        OpenRequest open = new OpenRequest(request);
+        OpenRequest open = new OpenRequest(request, library.capabilities());
         if (sessions.containsKey(name)) {
             throw new Refusal(Kind.CONFIG, "client \"" + name + "\" is open already: close it first");
         }

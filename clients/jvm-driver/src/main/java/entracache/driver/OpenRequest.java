@@ -8,15 +8,14 @@ import java.util.TreeSet;
 
 /** The members of an open request. */
 public final class OpenRequest {
-    private static final List<String> CREDENTIALS =
-        List.of("client-secret", "access-key", "managed-identity", "certificate");
-
     private final JsonNode request;
 
-    OpenRequest(JsonNode request) throws Refusal {
+    /** @param capabilities what the library can do; a credential that is not among it is refused */
+    public OpenRequest(JsonNode request, List<String> capabilities) throws Refusal {
         this.request = request;
-        if (!CREDENTIALS.contains(credentialKind())) {
-            throw new Refusal(Kind.UNSUPPORTED, "credential kind \"" + credentialKind() + "\": expected one of " + CREDENTIALS);
+        String needed = "credential:" + credentialKind();
+        if (!capabilities.contains(needed)) {
+            throw new Refusal(Kind.UNSUPPORTED, needed + " is not declared; the capabilities are " + capabilities);
         }
     }
 
@@ -47,7 +46,7 @@ public final class OpenRequest {
         return !credentialKind().equals("access-key");
     }
 
-    String credentialKind() {
+    public String credentialKind() {
         return request.path("credential").path("kind").asText();
     }
 
@@ -64,8 +63,13 @@ public final class OpenRequest {
     }
 
     /** A certificate and its key. */
-    String certificatePem() {
+    public String certificatePem() {
         return request.path("credential").path("certificate_pem").asText();
+    }
+
+    /** The file with the token of another issuer, for a workload identity. */
+    public String tokenFile() {
+        return request.path("credential").path("token_file").asText();
     }
 
     String authority() {

@@ -35,7 +35,7 @@ public final class NoisyDriver implements Library {
 
     @Override
     public List<String> capabilities() {
-        return List.of();
+        return List.of("credential:access-key");
     }
 
     @Override

@@ -1,19 +1,13 @@
 package entracache.springdataredis;
 
 import com.azure.core.exception.AzureException;
-import com.azure.core.util.HttpClientOptions;
-import com.azure.identity.ClientSecretCredentialBuilder;
-import com.azure.identity.extensions.implementation.enums.AuthProperty;
 import com.azure.spring.cloud.autoconfigure.implementation.context.AzureGlobalPropertiesAutoConfiguration;
 import com.azure.spring.cloud.autoconfigure.implementation.data.redis.AzureLettucePasswordlessAutoConfiguration;
 import com.azure.spring.cloud.autoconfigure.implementation.data.redis.lettuce.AzureRedisCredentials;
-import com.azure.spring.cloud.autoconfigure.implementation.passwordless.properties.AzureRedisPasswordlessProperties;
 import entracache.driver.Driver;
 import entracache.driver.Kind;
 import entracache.driver.Library;
 import entracache.driver.OpenRequest;
-import entracache.driver.Refusal;
-import entracache.driver.Reply;
 import entracache.driver.Trust;
 import io.lettuce.core.RedisCommandExecutionException;
 import io.lettuce.core.RedisCommandTimeoutException;
@@ -29,17 +23,13 @@ import io.netty.channel.ChannelOption;
 import io.netty.channel.ConnectTimeoutException;
 import io.netty.handler.ssl.SslHandler;
 import java.io.OutputStream;
-import java.net.URL;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.cert.Certificate;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
 import java.util.NoSuchElementException;
-import java.util.Properties;
+import java.util.function.Supplier;
 import org.springframework.boot.Banner;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.WebApplicationType;
@@ -52,11 +42,7 @@ import org.springframework.boot.logging.LoggingSystem;
 import org.springframework.context.ConfigurableApplicationContext;
 import org.springframework.context.annotation.Configuration;
 import org.springframework.context.support.GenericApplicationContext;
-import org.springframework.data.redis.connection.RedisConnection;
 import org.springframework.data.redis.connection.RedisConnectionFactory;
-import org.springframework.data.redis.core.RedisCallback;
-import org.springframework.data.redis.core.StringRedisTemplate;
-import org.springframework.data.redis.listener.ChannelTopic;
 import org.springframework.data.redis.listener.RedisMessageListenerContainer;
 
 /** Drives Spring Data Redis with Spring Cloud Azure: a Spring Boot application per client, with the passwordless connection as Microsoft's guide has it. */
@@ -104,8 +90,9 @@ public final class SpringDataRedisDriver implements Library {
     /** Not here: resp3, because the passwordless connection is on RESP2 whatever is asked for; and events, because only the log is told. */
     @Override
     public List<String> capabilities() {
-        return List.of("credential:client-secret", "credential:access-key", "credential:username", "resp2", "pubsub", "pool", "blocking",
-            "tls:custom-ca", "cluster");
+        return List.of("credential:client-secret", "credential:access-key", "credential:managed-identity", "credential:certificate",
+            "credential:workload-identity", "credential:username", "resp2", "pubsub", "pool", "blocking", "tls:custom-ca", "cluster",
+            "transactions", "transactions:watch", "shared-provider");
     }
 
     /** Azure Identity hands no token out of its memory in the last five minutes of its life. */
@@ -117,6 +104,16 @@ public final class SpringDataRedisDriver implements Library {
     /** Every client is an application of its own: it starts, and closing the client stops it. */
     @Override
     public Client open(OpenRequest request, Events events) throws Exception {
+        return open(request, events, () -> Credentials.of(request));
+    }
+
+    /** The other client is another application, which is given the same bean. */
+    @Override
+    public Client open(OpenRequest request, Events events, Client other) throws Exception {
+        return open(request, events, () -> ((RunningApplication) other).context().getBean(AzureRedisCredentials.class));
+    }
+
+    private Client open(OpenRequest request, Events events, Supplier<AzureRedisCredentials> credentials) throws Exception {
         trust(request.pems());
         var application = new SpringApplication(Application.class);
         application.setWebApplicationType(WebApplicationType.NONE);
@@ -124,19 +121,14 @@ public final class SpringDataRedisDriver implements Library {
         application.setLogStartupInfo(false);
         application.setRegisterShutdownHook(false);
         application.setLazyInitialization(true);
-        application.addInitializers(context -> addBeans((GenericApplicationContext) context, request));
+        application.addInitializers(context -> addBeans((GenericApplicationContext) context, request, credentials));
         ConfigurableApplicationContext context = application.run(properties(request));
         try {
-            return new RunningApplication(context, context.getBean(StringRedisTemplate.class), events);
+            return new RunningApplication(context, events);
         } catch (RuntimeException e) {
             context.close();
             throw e;
         }
-    }
-
-    @Override
-    public Client open(OpenRequest request, Events events, Client other) throws Refusal {
-        throw new Refusal(Kind.UNSUPPORTED, "shared-provider is not declared: every client is an application with its own credentials");
     }
 
     private static String[] properties(OpenRequest request) {
@@ -159,9 +151,9 @@ public final class SpringDataRedisDriver implements Library {
         return properties.stream().map(property -> "--" + property).toArray(String[]::new);
     }
 
-    private static void addBeans(GenericApplicationContext context, OpenRequest request) {
+    private static void addBeans(GenericApplicationContext context, OpenRequest request, Supplier<AzureRedisCredentials> credentials) {
         if (request.usesTokens()) {
-            context.registerBean(AzureRedisCredentials.class, () -> credentials(request));
+            context.registerBean(AzureRedisCredentials.class, credentials);
         }
         request.resp().ifPresent(resp -> context.registerBean(LettuceClientOptionsBuilderCustomizer.class,
             () -> options -> options.protocolVersion(resp == 2 ? ProtocolVersion.RESP2 : ProtocolVersion.RESP3)));
@@ -181,46 +173,6 @@ public final class SpringDataRedisDriver implements Library {
                 RedisMessageListenerContainer.DEFAULT_SUBSCRIPTION_REGISTRATION_WAIT_TIME * request.clockRate());
             return container;
         });
-    }
-
-    /**
-     * What the autoconfiguration makes of spring.cloud.azure.credential and spring.cloud.azure.profile, but without instance discovery,
-     * which would ask login.microsoftonline.com about this issuer, and with longer timeouts where this process's clock is faster than the
-     * network: no property says either. And the issuer's address comes in below MSAL, which never finds a token in its memory again
-     * if the authority has a port: it keeps it under the host, and looks it up under host and port.
-     */
-    private static AzureRedisCredentials credentials(OpenRequest request) {
-        int rate = request.clockRate();
-        var http = new HttpClientOptions();
-        http.setConnectTimeout(http.getConnectTimeout().multipliedBy(rate));
-        http.setWriteTimeout(http.getWriteTimeout().multipliedBy(rate));
-        http.setResponseTimeout(http.getResponseTimeout().multipliedBy(rate));
-        http.setReadTimeout(http.getReadTimeout().multipliedBy(rate));
-        var credential = new ClientSecretCredentialBuilder()
-            .tenantId(request.tenantId())
-            .clientId(request.clientId())
-            .clientSecret(request.clientSecret())
-            .disableInstanceDiscovery()
-            .addPolicy((call, next) -> {
-                call.getHttpRequest().setUrl(at(request.authorityHost(), call.getHttpRequest().getUrl()));
-                return next.process();
-            })
-            .clientOptions(http)
-            .build();
-        var properties = new AzureRedisPasswordlessProperties() {
-            @Override
-            public Properties toPasswordlessProperties() {
-                Properties properties = super.toPasswordlessProperties();
-                AuthProperty.GET_TOKEN_TIMEOUT.setProperty(properties, String.valueOf(30 * rate)); // 30 s by default
-                return properties;
-            }
-        };
-        properties.setScopes(String.join(" ", request.scopes()));
-        return new AzureRedisCredentials(request.username(), properties, credential);
-    }
-
-    private static String at(String authorityHost, URL url) {
-        return authorityHost + url.getFile();
     }
 
     /** Where this process's clock is faster the network is not: what bounds an exchange on it by default is multiplied. */
@@ -270,49 +222,5 @@ public final class SpringDataRedisDriver implements Library {
     @ImportAutoConfiguration({AzureGlobalPropertiesAutoConfiguration.class, AzureLettucePasswordlessAutoConfiguration.class,
         SslAutoConfiguration.class, RedisAutoConfiguration.class})
     static class Application {
-    }
-
-    private record RunningApplication(ConfigurableApplicationContext context, StringRedisTemplate template, Events events) implements Client {
-        @Override
-        public Object command(List<String> args) {
-            return template.execute((RedisCallback<Object>) connection -> run(connection, args));
-        }
-
-        /** A command that blocks takes a connection from the pool only if it is sent by its own method. */
-        private static Object run(RedisConnection connection, List<String> args) {
-            byte[][] rest = args.stream().skip(1).map(arg -> arg.getBytes(StandardCharsets.UTF_8)).toArray(byte[][]::new);
-            return switch (args.get(0).toUpperCase(Locale.ROOT)) {
-                case "BLPOP" -> connection.listCommands().bLPop(seconds(args), Arrays.copyOf(rest, rest.length - 1));
-                case "BRPOP" -> connection.listCommands().bRPop(seconds(args), Arrays.copyOf(rest, rest.length - 1));
-                default -> connection.execute(args.get(0), rest);
-            };
-        }
-
-        private static int seconds(List<String> args) {
-            return Integer.parseInt(args.get(args.size() - 1));
-        }
-
-        @Override
-        public void subscribe(List<String> channels) {
-            var container = context.getBean(RedisMessageListenerContainer.class);
-            container.addMessageListener((message, pattern) -> events.message(Reply.text(message.getChannel()), Reply.text(message.getBody())),
-                channels.stream().map(ChannelTopic::of).toList());
-            container.start();
-        }
-
-        @Override
-        public void begin(List<List<String>> commands, List<String> watch) throws Refusal {
-            throw new Refusal(Kind.UNSUPPORTED, "transactions are not declared");
-        }
-
-        @Override
-        public Object exec() throws Refusal {
-            throw new Refusal(Kind.UNSUPPORTED, "transactions are not declared");
-        }
-
-        @Override
-        public void close() {
-            context.close();
-        }
     }
 }
