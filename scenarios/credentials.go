@@ -36,31 +36,18 @@ func (w *World) usesCertificate() error {
 	return err
 }
 
-// usesOtherIssuersToken lets a token of a Kubernetes cluster's issuer stand for the application's secret.
-func (w *World) usesOtherIssuersToken() error {
-	const (
-		issuer  = "https://cluster.invalid/"
-		subject = "system:serviceaccount:default:application"
-		kid     = "cluster"
-	)
+// usesOtherIssuersToken lets a token of a Kubernetes cluster's issuer stand for the application's secret. It outlives every scenario.
+func (w *World) usesOtherIssuersToken() error { return w.usesOtherIssuersTokenFor(100 * 24 * 60) }
+
+func (w *World) usesOtherIssuersTokenFor(minutes int) error {
 	key, err := otherIssuersKey()
 	if err != nil {
 		return err
 	}
-	public := jose.JSONWebKey{Key: key.Public(), KeyID: kid, Algorithm: "RS256", Use: "sig"}
+	public := jose.JSONWebKey{Key: key.Public(), KeyID: otherIssuersKeyID, Algorithm: "RS256", Use: "sig"}
 	if err := w.app.AddFederatedCredential(fakeentra.FederatedCredential{
-		Name: "cluster", Issuer: issuer, Subject: subject, Keys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}},
+		Name: "cluster", Issuer: otherIssuer, Subject: otherIssuersSubject, Keys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}},
 	}); err != nil {
-		return err
-	}
-	now := w.clock.Now()
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.RegisteredClaims{
-		Issuer: issuer, Subject: subject, Audience: jwt.ClaimStrings{fakeentra.FederatedAudience},
-		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(24 * time.Hour)),
-	})
-	token.Header["kid"] = kid
-	signed, err := token.SignedString(key)
-	if err != nil {
 		return err
 	}
 	file, err := os.CreateTemp("", "entracache-token-")
@@ -68,11 +55,45 @@ func (w *World) usesOtherIssuersToken() error {
 		return err
 	}
 	w.files = append(w.files, file.Name())
-	if _, err := file.WriteString(signed); err != nil {
+	if err := file.Close(); err != nil {
 		return err
 	}
 	w.request.Credential = &protocol.Credential{Kind: protocol.CredentialWorkloadIdentity, ClientID: w.app.ClientID, TokenFile: file.Name()}
-	return file.Close()
+	w.otherTokenLives = w.span(minutes)
+	return w.otherIssuersNextToken()
+}
+
+// What the other issuer writes into its tokens.
+const (
+	otherIssuer         = "https://cluster.invalid/"
+	otherIssuersSubject = "system:serviceaccount:default:application"
+	otherIssuersKeyID   = "cluster"
+)
+
+// otherIssuersNextToken replaces what is in the client's file, as the kubelet does: the name leads to the old token or to the new one.
+func (w *World) otherIssuersNextToken() error {
+	if w.otherTokenLives == 0 {
+		return fmt.Errorf("the step needs an application that signs in with the token of another issuer, which is in a file")
+	}
+	key, err := otherIssuersKey()
+	if err != nil {
+		return err
+	}
+	now := w.clock.Now()
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.RegisteredClaims{
+		Issuer: otherIssuer, Subject: otherIssuersSubject, Audience: jwt.ClaimStrings{fakeentra.FederatedAudience},
+		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(w.otherTokenLives)),
+	})
+	token.Header["kid"] = otherIssuersKeyID
+	signed, err := token.SignedString(key)
+	if err != nil {
+		return err
+	}
+	name := w.request.Credential.TokenFile
+	if err := os.WriteFile(name+".next", []byte(signed), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".next", name)
 }
 
 func (w *World) machineKeepsToken(minutes int) error {

@@ -36,6 +36,15 @@ func (w *World) issuerFailsAll(status int) error {
 	return w.issuerSuffers(fakeentra.Fault{Endpoint: fakeentra.EndpointToken, Status: status})
 }
 
+func (w *World) machineFailsOnce(status int) error {
+	_, err := w.entra.AddFault(fakeentra.Fault{Endpoint: fakeentra.EndpointManagedIdentity, Status: status, Times: 1})
+	return err
+}
+
+func (w *World) machineFailsAll(status int) error {
+	return w.issuerSuffers(fakeentra.Fault{Endpoint: fakeentra.EndpointManagedIdentity, Status: status})
+}
+
 func (w *World) issuerRefusesSecret() error {
 	return w.issuerSuffers(fakeentra.Fault{Endpoint: fakeentra.EndpointToken, Code: codeSecretExpired})
 }
@@ -50,7 +59,7 @@ func (w *World) issuerTakes(ms int) error {
 	return w.issuerSuffers(fakeentra.Fault{Endpoint: fakeentra.EndpointToken, Action: fakeentra.FaultSlow, Delay: delay})
 }
 
-// issuerSuffers sets what is the matter with the issuer until it answers as usual again.
+// issuerSuffers sets what is the matter with the issuer, or the machine, until it answers as usual again.
 func (w *World) issuerSuffers(f fakeentra.Fault) error {
 	var err error
 	w.issuerFault, err = w.entra.AddFault(f)
@@ -59,7 +68,7 @@ func (w *World) issuerSuffers(f fakeentra.Fault) error {
 
 func (w *World) issuerIsWell() error {
 	if w.issuerFault == nil {
-		return fmt.Errorf("the step needs an issuer with which something was the matter before it")
+		return fmt.Errorf("the step needs an issuer, or a machine, with which something was the matter before it")
 	}
 	w.issuerFault.Remove()
 	return nil

@@ -365,7 +365,7 @@ func (w *World) issuerHasFailed(n int) error {
 		}
 	}
 	if failed != n {
-		return expect(fmt.Sprintf("%d token request that the issuer failed", n), "%d of %d token requests", failed, len(w.tokenRequests()))
+		return expect(fmt.Sprintf("%d token request that was made to fail", n), "%d of %d token requests", failed, len(w.tokenRequests()))
 	}
 	return nil
 }

@@ -68,6 +68,7 @@ type World struct {
 	managed         *fakeentra.ManagedIdentity // who signs in, where it is one; app has its IDs, too
 	identityRenewal time.Duration              // how long before its expiry the machine replaces a token; 0: at half of its life
 	files           []string                   // of the client; removed at the end
+	otherTokenLives time.Duration              // the token of another issuer that is in one of these files; 0: there is none
 	both            []outcome                  // of two clients at once
 	clustered       bool
 	host            string   // how the client is told to reach the cache, where that is not its IP address

@@ -42,8 +42,12 @@ func (s *tokenSource) tokenRequest(ctx context.Context) (*http.Request, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the other issuer's token: %w", err)
 		}
-		if s.bug == SendsFileName {
+		switch s.bug {
+		case SendsFileName:
 			token = []byte(s.credential.TokenFile)
+		case ReadsFileOnce:
+			s.fileOnce.Do(func() { s.file = token })
+			token = s.file
 		}
 		setAssertion(form, string(token))
 	}

@@ -102,10 +102,12 @@ const (
 	SendsFileName           Bug = "sends-file-name"
 	AsksForScopeAsResource  Bug = "asks-for-scope-as-resource"
 	AsksForOwnIdentity      Bug = "asks-for-own-identity"
+	GivesUpOnMachine        Bug = "gives-up-on-machine"
 
 	// These are not among [Mutants], for what notices them is played in the virtual lane only.
 	CountsFailuresForEver Bug = "counts-failures-for-ever"
 	LoopsOnSameToken      Bug = "loops-on-same-token"
+	ReadsFileOnce         Bug = "reads-file-once"
 
 	// TwoMinutesBefore is not one of [Mutants], for the scaled lane cannot tell: a token that lives for ten seconds is always two
 	// minutes before its end, and renewed without pause. In the virtual lane it is renewed at the fifty-eighth minute.
@@ -237,7 +239,7 @@ func Mutants() []Mutant {
 		{BreaksWhenRenewalDies, "a renewal whose connection ends before the reply ends the client",
 			[]string{"trouble.reboot-during-auth"}, "refresh.same-connection"},
 		{GivesUpOnServerError, "status 500 is taken for an answer that will not change",
-			[]string{"issuer.error"}, "outage.one-error"},
+			[]string{"issuer.error", "credentials.machine-error"}, "credentials.machine-throttled"},
 		{WaitsAHundredTimes, "the seconds of Retry-After are taken for a hundred times as much",
 			[]string{"issuer.unavailable", "issuer.throttled"}, "issuer.error"},
 		{TakesResetForTheEnd, "a token request without an answer ends the renewal",
@@ -284,6 +286,8 @@ func Mutants() []Mutant {
 			[]string{"credentials.system-assigned", "credentials.user-assigned"}, "credentials.certificate"},
 		{AsksForOwnIdentity, "which managed identity is meant is not said",
 			[]string{"credentials.user-assigned"}, "credentials.system-assigned"},
+		{GivesUpOnMachine, "a machine that answers with an error is taken for one without managed identities, for good",
+			[]string{"credentials.machine-error", "credentials.machine-throttled", "credentials.machine-recovers"}, "credentials.system-assigned"},
 		{LosesConnectionOnDenial, "a denied command leaves the client unusable",
 			[]string{"policy.contributor-denied", "policy.reader-denied", "policy.blocked-command", "policy.custom-keys", "policy.changed-while-connected"}, "policy.reader-reads"},
 	}

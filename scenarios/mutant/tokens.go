@@ -56,6 +56,8 @@ type tokenSource struct {
 	getenv     func(string) string
 	cancel     context.CancelFunc
 	done       sync.WaitGroup
+	fileOnce   sync.Once // ReadsFileOnce
+	file       []byte    // ReadsFileOnce
 
 	mu        sync.Mutex
 	current   *accessToken
@@ -262,6 +264,7 @@ func (s *tokenSource) fetch(ctx context.Context) (accessToken, error) {
 	var answered *issuerError
 	var timeout net.Error
 	if err != nil && (s.bug == GivesUpAtStart && s.hasNoToken() ||
+		s.bug == GivesUpOnMachine && s.credential.Kind == protocol.CredentialManagedIdentity && errors.As(err, &answered) ||
 		s.bug == TakesRefusalForFinal && errors.As(err, &answered) && answered.status == http.StatusUnauthorized ||
 		s.bug == StuckAfterTimeout && errors.As(err, &timeout) && timeout.Timeout()) {
 		s.mu.Lock()

@@ -117,9 +117,10 @@ func asListed(misses []string) report.Status {
 func TestVirtualLaneKills(t *testing.T) {
 	t.Parallel()
 	killers := map[string]mutant.Bug{
-		"issuer.now-and-then":    mutant.CountsFailuresForEver,
-		"issuer.slow-renewal":    mutant.GivesUpAfterASecond,
-		"credentials.same-token": mutant.LoopsOnSameToken,
+		"issuer.now-and-then":             mutant.CountsFailuresForEver,
+		"issuer.slow-renewal":             mutant.GivesUpAfterASecond,
+		"credentials.same-token":          mutant.LoopsOnSameToken,
+		"credentials.token-file-replaced": mutant.ReadsFileOnce,
 	}
 	r := playVirtual(t, mutant.None, virtualSpeed, chosen(t, slices.Sorted(maps.Keys(killers))...))
 	for _, x := range r.Results {
