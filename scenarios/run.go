@@ -32,7 +32,8 @@ type Subject struct {
 
 // Run plays scenarios against subjects.
 type Run struct {
-	// Parallel is how many scenarios play at once, over all subjects. 0 means [DefaultParallel].
+	// Parallel is how many scenarios play at once, over all subjects. 0 means [DefaultParallel], and in the virtual lane
+	// [DefaultVirtualParallel].
 	Parallel int
 	// Again gives the command that plays one scenario for one subject again. May be nil.
 	Again func(subject, scenario string) string
@@ -57,6 +58,10 @@ type Run struct {
 // DefaultParallel is enough to make waiting the smaller part of a run on two cores, and little enough for a client's timers to be
 // served in time.
 const DefaultParallel = 24
+
+// DefaultVirtualParallel is the same for the virtual lane, where time passes six times more slowly than in the scaled one, and clients wait
+// for longer.
+const DefaultVirtualParallel = 48
 
 // DefaultPatience is when a caller has been left in silence: a library may retry within its own timeouts for a while.
 const DefaultPatience = 45 * time.Second
@@ -123,7 +128,7 @@ func (run *Run) playLane(ctx context.Context, lane Lane, scenarios []*Scenario, 
 		}
 	}
 	run.warmUp(ctx, subjects)
-	parallel := cmp.Or(max(run.Parallel, 0), DefaultParallel)
+	parallel := run.parallel(lane)
 	processes := 1
 	var doubtful []job
 	for len(jobs) > 0 {
@@ -145,7 +150,7 @@ func (run *Run) playLane(ctx context.Context, lane Lane, scenarios []*Scenario, 
 			continue
 		}
 		jobs, doubtful = doubtful, nil
-		parallel = max(1, cmp.Or(max(run.Parallel, 0), DefaultParallel)/calm)
+		parallel = max(1, run.parallel(lane)/calm)
 		for i := range jobs {
 			jobs[i].client += "-again"
 		}
@@ -154,6 +159,17 @@ func (run *Run) playLane(ctx context.Context, lane Lane, scenarios []*Scenario, 
 		}
 	}
 	return crashes
+}
+
+func (run *Run) parallel(lane Lane) int {
+	switch {
+	case run.Parallel > 0:
+		return run.Parallel
+	case lane.virtual != nil:
+		return DefaultVirtualParallel
+	default:
+		return DefaultParallel
+	}
 }
 
 // slowLaneParallel is how many times as many scenarios play at once in a slower lane than in the run's own: they wait most of the time.

@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string, std streams) int {
 			"version":               version(),
 			"default_speed":         fmt.Sprint(scenarios.DefaultSpeed),
 			"default_virtual_speed": fmt.Sprint(scenarios.DefaultVirtualSpeed),
-			"default_parallel":      fmt.Sprint(scenarios.DefaultParallel),
+			"default_parallel":      fmt.Sprintf("%d, in the virtual lane %d", scenarios.DefaultParallel, scenarios.DefaultVirtualParallel),
 		},
 		kong.Writers(std.out, std.err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
