@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,11 +28,9 @@ type Library struct {
 	Name         string   // the driver's, as in client.yaml
 	Modules      []string // reported with the versions that were linked in, the one under test first
 	Capabilities []string
-	// Open makes the client of a request, as an application would wire it up. Its error is one of the configuration, unless it is an
-	// [OpenError].
-	Open func(Request) (Client, error)
-	// OpenShared is Open for a client that shares the credentials provider of another. It is nil without the capability shared-provider.
-	OpenShared func(Request, Client) (Client, error)
+	// Open makes the client of a request, as an application would wire it up. It shares the credentials provider of another one, which
+	// is nil unless the library has the capability shared-provider. Its error is one of the configuration, unless it is an [OpenError].
+	Open func(r Request, other Client) (Client, error)
 	// Describe sorts an error of the library's, which this package knows nothing of, into the protocol's kinds.
 	Describe func(error) *Failure
 }
@@ -43,14 +42,6 @@ type Client interface {
 	// Subscribe returns when the cache has confirmed every channel. From then on messages go to deliver.
 	Subscribe(ctx context.Context, channels []string, deliver func(channel, message string)) error
 	Close()
-}
-
-// Transactor is a client of a library with the capability transactions.
-type Transactor interface {
-	// Begin sends what the library sends before EXEC. The keys to be watched may be none.
-	Begin(ctx context.Context, commands [][]string, watch []string) error
-	// Exec returns the replies, or nil where a watched key had changed.
-	Exec() (any, error)
 }
 
 // Main is a driver's main function.
@@ -84,12 +75,18 @@ type driver struct {
 	out   io.Writer
 
 	mu      sync.Mutex
-	clients map[string]Client // nil while the client is being opened
+	clients map[string]*opened // nil while the client is being opened
+}
+
+// opened is a client between open and close.
+type opened struct {
+	Client
+	begun atomic.Pointer[transaction] // and not ended
 }
 
 // serve answers requests until shutdown or the end of in.
 func serve(l Library, in io.Reader, out io.Writer) error {
-	d := &driver{library: l, out: out, clients: map[string]Client{}}
+	d := &driver{library: l, out: out, clients: map[string]*opened{}}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine+2) // and its line end
 	for lines.Scan() {
@@ -156,17 +153,17 @@ func (d *driver) handle(r Request, answer *Response) error {
 			d.send(messageEvent{"message", r.Client, channel, message})
 		})
 	case "begin":
-		c, err := d.transactor(r)
+		c, err := d.client(r.Client)
 		if err != nil {
 			return err
 		}
-		return c.Begin(ctx, r.Commands, r.Watch)
+		return c.begin(ctx, r.Commands, r.Watch)
 	case "exec":
-		c, err := d.transactor(r)
+		c, err := d.client(r.Client)
 		if err != nil {
 			return err
 		}
-		value, err := c.Exec()
+		value, err := c.exec()
 		if err != nil {
 			return err
 		}
@@ -181,7 +178,7 @@ func (d *driver) handle(r Request, answer *Response) error {
 		d.mu.Lock()
 		delete(d.clients, r.Client)
 		d.mu.Unlock()
-		c.Close()
+		c.close()
 		return nil
 	default:
 		return &UnsupportedError{"op", r.Op}
@@ -210,36 +207,25 @@ func (d *driver) open(r Request) error {
 		}
 		return &ConfigError{err}
 	}
-	d.clients[r.Client] = c
+	d.clients[r.Client] = &opened{Client: c}
 	return nil
 }
 
 func (d *driver) openAs(r Request) (Client, error) {
 	switch {
 	case r.ProviderOf == "":
-		return d.library.Open(r)
-	case d.library.OpenShared == nil:
+		return d.library.Open(r, nil)
+	case !slices.Contains(d.library.Capabilities, "shared-provider"):
 		return nil, &UnsupportedError{"member", "provider_of"}
 	}
 	other, err := d.client(r.ProviderOf)
 	if err != nil {
 		return nil, err
 	}
-	return d.library.OpenShared(r, other)
+	return d.library.Open(r, other.Client)
 }
 
-func (d *driver) transactor(r Request) (Transactor, error) {
-	c, err := d.client(r.Client)
-	if err != nil {
-		return nil, err
-	}
-	if t, ok := c.(Transactor); ok {
-		return t, nil
-	}
-	return nil, &UnsupportedError{"op", r.Op}
-}
-
-func (d *driver) client(name string) (Client, error) {
+func (d *driver) client(name string) (*opened, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c := d.clients[name]; c != nil {
@@ -253,10 +239,15 @@ func (d *driver) closeAll() {
 	defer d.mu.Unlock()
 	for _, c := range d.clients {
 		if c != nil {
-			c.Close()
+			c.close()
 		}
 	}
 	clear(d.clients)
+}
+
+func (o *opened) close() {
+	o.abandon()
+	o.Close()
 }
 
 // send writes one line. A message that cannot be written is lost: the harness is gone then, and stdin ends with it.

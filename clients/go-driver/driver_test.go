@@ -3,8 +3,10 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
+	"sync"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -16,8 +18,11 @@ import (
 // echo is a library that answers a command with its arguments.
 var echo = driver.Library{
 	Name:         "echo", // and no Modules: a test binary of a package that is not main does not know any
-	Capabilities: []string{"blocking"},
-	Open: func(r driver.Request) (driver.Client, error) {
+	Capabilities: []string{"blocking", "transactions", "shared-provider"},
+	Open: func(r driver.Request, other driver.Client) (driver.Client, error) {
+		if _, shared := other.(*client); shared != (r.ProviderOf != "") {
+			return nil, fmt.Errorf("the other client is %v", other)
+		}
 		if r.Cache.Host == "down" {
 			return nil, &driver.OpenError{Err: errEcho}
 		}
@@ -25,7 +30,7 @@ var echo = driver.Library{
 			_, err := driver.NewEntra(r, policy.RetryOptions{})
 			return &client{}, err
 		}
-		return &client{make(chan struct{})}, nil
+		return &client{closed: make(chan struct{})}, nil
 	},
 	Describe: func(err error) *driver.Failure {
 		if errors.Is(err, errEcho) {
@@ -37,7 +42,10 @@ var echo = driver.Library{
 
 var errEcho = errors.New("the cache is down")
 
-type client struct{ closed chan struct{} }
+type client struct {
+	closed       chan struct{}
+	transactions sync.WaitGroup
+}
 
 func (c *client) Command(_ context.Context, args []string) (any, error) {
 	switch args[0] {
@@ -61,7 +69,19 @@ func (c *client) Subscribe(_ context.Context, channels []string, deliver func(ch
 	return nil
 }
 
-func (c *client) Close() { close(c.closed) }
+func (c *client) Transact(_ context.Context, commands [][]string, watch []string, exec func() error) (any, error) {
+	c.transactions.Add(1)
+	defer c.transactions.Done()
+	if commands[0][0] == "DENIED" {
+		return nil, errEcho
+	}
+	return commands[0][0], exec()
+}
+
+func (c *client) Close() {
+	close(c.closed)
+	c.transactions.Wait()
+}
 
 func TestMain(m *testing.M) { drivertest.Main(m, func() { driver.Main(echo) }) }
 
@@ -89,6 +109,17 @@ func TestExchanges(t *testing.T) {
 		{`"op":"command","client":"a","args":["TOKEN"]`, "token"},
 		{`"op":"command","client":"a","args":["PING"]`, ""},
 		{`"op":"subscribe","client":"a","channels":[]`, "config"},
+		{`"op":"exec","client":"a"`, "config"},
+		{`"op":"begin","client":"a","commands":[["DENIED"]]`, "network"},
+		{`"op":"exec","client":"a"`, "config"},
+		{`"op":"begin","client":"a","commands":[["INCR","k"]],"watch":["k"]`, ""},
+		{`"op":"exec","client":"a"`, ""},
+		{`"op":"exec","client":"a"`, "config"},
+		{`"op":"begin","client":"b","commands":[["INCR","k"]]`, "closed"},
+		{`"op":"exec","client":"b"`, "closed"},
+		{`"op":"open","client":"b","provider_of":"c"`, "closed"},
+		{`"op":"open","client":"b","provider_of":"a","credential":{"kind":"access-key"}`, ""},
+		{`"op":"begin","client":"a","commands":[["INCR","k"]]`, ""}, // is abandoned
 		{`"op":"close","client":"a"`, ""},
 		{`"op":"close","client":"a"`, "closed"},
 	})

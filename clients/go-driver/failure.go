@@ -50,11 +50,11 @@ func (l Library) FailureOf(err error) *Failure {
 	switch {
 	case errors.As(err, &unsupported):
 		f.Kind = "unsupported"
+	case errors.Is(err, errUnknownClient):
+		f.Kind = "closed"
 	case errors.As(err, &config):
 		f.Kind = "config"
 		f.Exception = fmt.Sprintf("%T", config.Err)
-	case errors.Is(err, errUnknownClient):
-		f.Kind = "closed"
 	case errors.As(err, &noToken):
 		f.Kind = "token"
 		f.Exception = fmt.Sprintf("%T", noToken.Err)

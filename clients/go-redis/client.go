@@ -22,16 +22,14 @@ type client struct {
 	single   *redis.Client // the same, unless the cache is clustered
 	timeout  time.Duration // of a read
 	provider *provider     // nil: signs in with an access key
-	entra    *driver.Entra
 
 	mu            sync.Mutex
 	subscriptions []*redis.PubSub
-	begun         *transaction // and not ended
 }
 
 // newClient follows go-redis' README, section Authentication. It opens no connection: go-redis does so for the first command. The
-// credentials provider is that of shared, unless that is nil.
-func newClient(r driver.Request, shared *client) (*client, error) {
+// credentials provider is that of another client, unless there is none.
+func newClient(r driver.Request, other driver.Client) (*client, error) {
 	roots, err := driver.CertPool(r.Cache.CAPEM)
 	if err != nil {
 		return nil, err
@@ -48,20 +46,19 @@ func newClient(r driver.Request, shared *client) (*client, error) {
 	}
 	c := &client{}
 
-	if shared != nil && shared.provider != nil {
-		c.provider, c.entra = shared.provider, shared.entra
-		c.provider.users.Add(1)
+	if shared, ok := other.(*client); ok && shared.provider != nil {
+		c.provider = shared.provider
+		c.provider.entra.Share()
 		options.StreamingCredentialsProvider = c.provider
 	} else if r.Credential.Kind == "access-key" {
 		options.Username, options.Password = r.Username, r.Credential.AccessKey
 	} else {
 		// The provider retries; two nested policies would multiply.
-		if c.entra, err = driver.NewEntra(r, policy.RetryOptions{MaxRetries: -1}); err != nil {
+		entra, err := driver.NewEntra(r, policy.RetryOptions{MaxRetries: -1})
+		if err != nil {
 			return nil, err
 		}
-		c.provider = newProvider(c.entra.Credential, r.Scopes, r.Username)
-		c.provider.timeout *= c.entra.Rate
-		c.provider.users.Add(1)
+		c.provider = newProvider(entra)
 		options.StreamingCredentialsProvider = c.provider
 	}
 	if r.Cache.Cluster {
@@ -100,12 +97,16 @@ func (c *client) Command(ctx context.Context, args []string) (any, error) {
 			}
 		}
 	}
-	generic := make([]any, len(args))
-	for i, arg := range args {
-		generic[i] = arg
-	}
-	value, err := rdb.Do(ctx, generic...).Result()
+	value, err := rdb.Do(ctx, generic(args)...).Result()
 	return value, orNull(err)
+}
+
+func generic(args []string) []any {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		out[i] = arg
+	}
+	return out
 }
 
 // orNull takes away the error by which go-redis says null.
@@ -121,11 +122,7 @@ func strs(cmd *redis.StringSliceCmd) (any, error) {
 	if err != nil {
 		return nil, orNull(err)
 	}
-	out := make([]any, len(values))
-	for i, v := range values {
-		out[i] = v
-	}
-	return out, nil
+	return generic(values), nil
 }
 
 // Subscribe returns when the cache has confirmed every channel. Then messages go to deliver until Close.
@@ -155,12 +152,11 @@ func (c *client) Subscribe(ctx context.Context, channels []string, deliver func(
 	return nil
 }
 
-// Close ends the provider first, so that a connection that waits for a token does not hold up the rest. The client is closed in
+// Close ends the token requests first, so that a connection that waits for a token does not hold up the rest. The client is closed in
 // any case: what go-redis may complain of is a connection that the cache has closed before.
 func (c *client) Close() {
-	if c.provider != nil && c.provider.users.Add(-1) == 0 {
-		c.provider.Close()
-		defer c.entra.Close()
+	if c.provider != nil {
+		c.provider.entra.Close()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,10 +21,7 @@ var library = driver.Library{
 		"resp2", "resp3", "pubsub", "pool", "blocking", "tls:custom-ca", "cluster",
 		"transactions", "transactions:watch", "shared-provider",
 	},
-	Open: func(r driver.Request) (driver.Client, error) { return newClient(r, nil) },
-	OpenShared: func(r driver.Request, other driver.Client) (driver.Client, error) {
-		return newClient(r, other.(*client))
-	},
+	Open:     func(r driver.Request, other driver.Client) (driver.Client, error) { return newClient(r, other) },
 	Describe: describe,
 }
 

@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	driver "github.com/entracache/entracache/clients/go-driver"
 	"github.com/redis/go-redis/v9/auth"
 )
@@ -32,15 +28,7 @@ const (
 // token when the connection signs in, gets a new one when 0.7 of the time that the current one had left is over, and announces
 // it to every connection, which then sends AUTH by itself. It is safe for concurrent use.
 type provider struct {
-	// newCredential makes the credential for one request (see driver.Entra).
-	newCredential func() (azcore.TokenCredential, error)
-	scopes        []string
-	username      string        // "": the token's object ID
-	timeout       time.Duration // of one request
-	users         atomic.Int32  // clients
-
-	ctx   context.Context
-	Close context.CancelFunc // ends the refreshing; after it no new token can be had
+	entra *driver.Entra // with its life the refreshing ends
 
 	// requesting is held from a token request to the end of its announcement: connections that are opened together wait for one
 	// token, and tokens are announced in the order in which they were issued. A listener must not subscribe from within a call.
@@ -54,22 +42,17 @@ type provider struct {
 // token is one access token as credentials. It does not change.
 type token struct {
 	auth.Credentials
-	expires  time.Time
-	lifetime time.Duration // what it had left when it was received; greater than 0
+	driver.Token
 }
 
-func newProvider(newCredential func() (azcore.TokenCredential, error), scopes []string, username string) *provider {
-	ctx, cancel := context.WithCancel(context.Background())
-	return &provider{
-		newCredential: newCredential, scopes: scopes, username: username, timeout: requestTimeout, ctx: ctx, Close: cancel,
-		listeners: map[auth.CredentialsListener]struct{}{},
-	}
+func newProvider(entra *driver.Entra) *provider {
+	return &provider{entra: entra, listeners: map[auth.CredentialsListener]struct{}{}}
 }
 
 // Subscribe implements auth.StreamingCredentialsProvider. Without a token that is still valid it asks for one, once: go-redis
 // repeats a failed command, and with it the sign-in, as its own options say.
 func (p *provider) Subscribe(listener auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
-	if old := p.token(); old == nil || time.Until(old.expires) <= 0 {
+	if old := p.token(); old == nil || time.Until(old.Expires) <= 0 {
 		if err := p.renew(old); err != nil {
 			return nil, nil, err
 		}
@@ -115,48 +98,33 @@ func (p *provider) renew(old *token) error {
 
 // request gets one token from Microsoft Entra.
 func (p *provider) request(old *token) (*token, error) {
-	timeout := p.timeout
+	timeout := requestTimeout * p.entra.Rate
 	if old != nil {
 		// All attempts of a refresh have to fit into what is left of old, also when the issuer hangs.
-		timeout = min(timeout, time.Duration((1-refreshRatio)/maxAttempts*float64(old.lifetime)))
+		timeout = min(timeout, time.Duration((1-refreshRatio)/maxAttempts*float64(old.Lifetime)))
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, timeout)
+	ctx, cancel := context.WithTimeout(p.entra.Life(), timeout)
 	defer cancel()
-
-	credential, err := p.newCredential()
+	next, err := p.entra.Token(ctx)
 	if err != nil {
 		return nil, err
 	}
-	access, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: p.scopes})
-	if err != nil {
-		return nil, err
-	}
-	lifetime := time.Until(access.ExpiresOn)
-	if lifetime <= 0 {
-		return nil, fmt.Errorf("the token that was issued has expired at %s already: compare this machine's clock", access.ExpiresOn)
-	}
-	username := p.username
-	if username == "" {
-		if username, err = driver.ObjectID(access.Token); err != nil {
-			return nil, err
-		}
-	}
-	return &token{auth.NewBasicCredentials(username, access.Token), access.ExpiresOn, lifetime}, nil
+	return &token{auth.NewBasicCredentials(next.Username, next.AccessToken), next}, nil
 }
 
-// refresh keeps the token fresh until Close. When all attempts of one round have failed, the listeners are told, as go-redis'
-// interface asks, and the next round follows at 0.7 of what is left then: a provider that gave up would outlive no outage.
+// refresh keeps the token fresh as long as a client uses it. When all attempts of one round have failed, the listeners are told, as
+// go-redis' interface asks, and the next round follows at 0.7 of what is left then: a provider that gave up would outlive no outage.
 func (p *provider) refresh() {
 	var pause time.Duration // the least time until the next round
 	for {
 		old := p.token()
-		left := time.Until(old.expires)
+		left := time.Until(old.Expires)
 		if !p.sleep(max(pause, time.Duration(refreshRatio*float64(left)))) {
 			return
 		}
 		pause = 0
 		if err := p.renewWithRetries(old); err != nil {
-			if p.ctx.Err() != nil {
+			if p.entra.Life().Err() != nil {
 				return
 			}
 			pause = old.pace(maxDelay)
@@ -186,13 +154,13 @@ func (p *provider) renewWithRetries(old *token) error {
 
 // pace shortens a delay for a token that lives less than an hour.
 func (t *token) pace(delay time.Duration) time.Duration {
-	return time.Duration(float64(delay) * min(1, float64(t.lifetime)/float64(usualLifetime)))
+	return time.Duration(float64(delay) * min(1, float64(t.Lifetime)/float64(usualLifetime)))
 }
 
-// sleep reports false when Close came first.
+// sleep reports false when the last client was closed first.
 func (p *provider) sleep(d time.Duration) bool {
 	select {
-	case <-p.ctx.Done():
+	case <-p.entra.Life().Done():
 		return false
 	case <-time.After(d):
 		return true

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,46 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	driver "github.com/entracache/entracache/clients/go-driver"
-	"github.com/golang-jwt/jwt/v5"
+	"github.com/entracache/entracache/clients/go-driver/drivertest"
 	"github.com/redis/go-redis/v9/auth"
 )
-
-// issuer stands in for Microsoft Entra. Its nth token lives for lifetime, unless fail says that the nth request fails.
-type issuer struct {
-	lifetime time.Duration
-	fail     func(request int) error
-	claims   jwt.MapClaims
-
-	mu       sync.Mutex
-	requests []time.Duration // when, since the start
-	start    time.Time
-}
-
-func (i *issuer) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.requests = append(i.requests, time.Since(i.start))
-	if i.fail != nil {
-		if err := i.fail(len(i.requests)); err != nil {
-			return azcore.AccessToken{}, err
-		}
-	}
-	claims := jwt.MapClaims{"uti": fmt.Sprint(len(i.requests))}
-	for name, value := range i.claims {
-		claims[name] = value
-	}
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte("key"))
-	return azcore.AccessToken{Token: signed, ExpiresOn: time.Now().Add(i.lifetime)}, err
-}
-
-func (i *issuer) times() []time.Duration {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return slices.Clone(i.requests)
-}
 
 // listener stands in for a connection of go-redis.
 type listener struct {
@@ -77,13 +39,9 @@ func (l *listener) heard() (tokens, errs int) {
 	return len(l.next), len(l.errs)
 }
 
-func startProvider(t *testing.T, i *issuer, username string) *provider {
-	i.start = time.Now()
-	if i.claims == nil {
-		i.claims = jwt.MapClaims{"oid": "the object ID"}
-	}
-	p := newProvider(func() (azcore.TokenCredential, error) { return i, nil }, []string{"scope"}, username)
-	t.Cleanup(p.Close)
+func startProvider(t *testing.T, i *drivertest.Issuer, username string) *provider {
+	p := newProvider(i.Entra(username))
+	t.Cleanup(p.entra.Close)
 	return p
 }
 
@@ -96,18 +54,18 @@ func subscribe(t *testing.T, p *provider, l auth.CredentialsListener) (auth.Cred
 	return credentials, unsubscribe
 }
 
-func wantTimes(t *testing.T, i *issuer, want ...time.Duration) {
+func wantTimes(t *testing.T, i *drivertest.Issuer, want ...time.Duration) {
 	t.Helper()
 	// 0.7 is not exact in binary.
 	same := func(a, b time.Duration) bool { return (a - b).Abs() < time.Microsecond }
-	if got := i.times(); !slices.EqualFunc(got, want, same) {
+	if got := i.Requests(); !slices.EqualFunc(got, want, same) {
 		t.Errorf("tokens were asked for at %v, want %v", got, want)
 	}
 }
 
 func TestRefreshIsAnnouncedOncePerConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		issuer := &issuer{lifetime: time.Hour}
+		issuer := &drivertest.Issuer{Lifetime: time.Hour}
 		p := startProvider(t, issuer, "")
 		a, b, gone := &listener{}, &listener{}, &listener{}
 		first, _ := subscribe(t, p, a)
@@ -135,7 +93,7 @@ func TestRefreshIsAnnouncedOncePerConnection(t *testing.T) {
 			t.Error("a new connection did not get the refreshed token")
 		}
 
-		p.Close()
+		p.entra.Close()
 		time.Sleep(24 * time.Hour)
 		wantTimes(t, issuer, 0, 42*time.Minute)
 	})
@@ -146,7 +104,7 @@ func TestConnectionsThatAreOpenedTogetherShareOneRequest(t *testing.T) {
 	const connections = 10
 	var ready, done sync.WaitGroup
 	ready.Add(connections)
-	issuer := &issuer{lifetime: time.Hour, fail: func(int) error {
+	issuer := &drivertest.Issuer{Lifetime: time.Hour, Fail: func(int) error {
 		ready.Wait() // answers when every connection is on its way
 		return nil
 	}}
@@ -163,7 +121,7 @@ func TestConnectionsThatAreOpenedTogetherShareOneRequest(t *testing.T) {
 		})
 	}
 	done.Wait()
-	if n := len(issuer.times()); n != 1 {
+	if n := len(issuer.Requests()); n != 1 {
 		t.Errorf("%d connections asked for %d tokens, want 1", connections, n)
 	}
 }
@@ -171,7 +129,7 @@ func TestConnectionsThatAreOpenedTogetherShareOneRequest(t *testing.T) {
 func TestOneFailureIsNotAnnounced(t *testing.T) {
 	for _, lifetime := range []time.Duration{6 * time.Second, time.Hour, 24 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			issuer := &issuer{lifetime: lifetime, fail: func(n int) error {
+			issuer := &drivertest.Issuer{Lifetime: lifetime, Fail: func(n int) error {
 				if n == 2 {
 					return errors.New("503")
 				}
@@ -194,7 +152,7 @@ func TestOutageLongerThanTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		down.Store(true)
-		issuer := &issuer{lifetime: time.Hour, fail: func(n int) error {
+		issuer := &drivertest.Issuer{Lifetime: time.Hour, Fail: func(n int) error {
 			if n > 1 && down.Load() {
 				return errors.New("refused")
 			}
@@ -209,7 +167,7 @@ func TestOutageLongerThanTheToken(t *testing.T) {
 			t.Errorf("in the outage the connection heard of %d tokens and %d errors, want 0 and some", tokens, errs)
 		}
 		// Rounds at 0.7 of what is left, then 13 s apart: 1 s and 2 s between the attempts, 10 s after them.
-		if n := len(issuer.times()); n > 3*(3600/13+10) {
+		if n := len(issuer.Requests()); n > 3*(3600/13+10) {
 			t.Errorf("%d token requests in an outage of an hour", n)
 		}
 		_, _, err := p.Subscribe(&listener{})
@@ -224,24 +182,4 @@ func TestOutageLongerThanTheToken(t *testing.T) {
 			t.Errorf("after the outage the connection heard of %d tokens, want 1", tokens)
 		}
 	})
-}
-
-func TestTokensThatAreOfNoUse(t *testing.T) {
-	for name, issuer := range map[string]*issuer{
-		"expired":           {lifetime: -time.Minute},
-		"without object ID": {lifetime: time.Hour, claims: jwt.MapClaims{"sub": "x"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, _, err := startProvider(t, issuer, "").Subscribe(&listener{}); library.FailureOf(errOrNone(err)).Kind != "token" {
-				t.Errorf("got %v, want an error of kind token", err)
-			}
-		})
-	}
-}
-
-func errOrNone(err error) error {
-	if err == nil {
-		return errors.New("no error")
-	}
-	return err
 }

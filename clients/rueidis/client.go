@@ -23,11 +23,11 @@ type client struct {
 	timeout time.Duration // of a reply
 
 	credentials *credentials // nil: signs in with an access key
-	entra       *driver.Entra
 }
 
-// newClient follows the documentation of ClientOption and of AuthCredentials. rueidis connects here already.
-func newClient(r driver.Request) (*client, error) {
+// newClient follows the documentation of ClientOption and of AuthCredentials. rueidis connects here already. The credentials are those of
+// another client, unless there is none.
+func newClient(r driver.Request, other driver.Client) (*client, error) {
 	roots, err := driver.CertPool(r.Cache.CAPEM)
 	if err != nil {
 		return nil, err
@@ -58,13 +58,18 @@ func newClient(r driver.Request) (*client, error) {
 	}
 
 	c := &client{name: r.Client, timeout: option.ConnWriteTimeout}
-	if r.Credential.Kind == "access-key" {
+	if shared, ok := other.(*client); ok && shared.credentials != nil {
+		c.credentials = shared.credentials
+		c.credentials.entra.Share()
+		option.AuthCredentialsFn = c.credentials.get
+	} else if r.Credential.Kind == "access-key" {
 		option.Username, option.Password = r.Username, r.Credential.AccessKey
 	} else {
-		if c.entra, err = driver.NewEntra(r, policy.RetryOptions{}); err != nil {
+		entra, err := driver.NewEntra(r, policy.RetryOptions{})
+		if err != nil {
 			return nil, err
 		}
-		c.credentials = newCredentials(c.entra.Credential, r.Scopes, r.Username)
+		c.credentials = &credentials{entra: entra}
 		option.AuthCredentialsFn = c.credentials.get
 	}
 	if c.rueidis, err = rueidis.NewClient(option); err != nil {
@@ -78,7 +83,11 @@ func newClient(r driver.Request) (*client, error) {
 // its own, one that only reads is repeated after a failure. The builder knows that of the commands that it has a method for, and so the
 // commands that it treats in these ways are built by it; of others, all that rueidis knows is their key.
 func (c *client) Command(ctx context.Context, args []string) (any, error) {
-	value, err := c.rueidis.Do(ctx, c.build(args)).ToAny()
+	return orNull(c.rueidis.Do(ctx, c.build(args)).ToAny())
+}
+
+// orNull takes away the error by which rueidis says null.
+func orNull(value any, err error) (any, error) {
 	if rueidis.IsRedisNil(err) {
 		return nil, nil
 	}
@@ -144,8 +153,7 @@ func (c *client) Subscribe(ctx context.Context, channels []string, deliver func(
 // Close ends the token requests first, so that a connection that waits for a token does not hold up the rest.
 func (c *client) Close() {
 	if c.credentials != nil {
-		c.credentials.Close()
-		defer c.entra.Close()
+		c.credentials.entra.Close()
 	}
 	if c.rueidis != nil {
 		c.rueidis.Close()

@@ -21,7 +21,7 @@ var library = driver.Library{
 		"credential:client-secret", "credential:access-key", "credential:username",
 		"resp2", "resp3", "pubsub", "pool", "blocking", "tls:custom-ca", "cluster",
 	},
-	Open:     func(r driver.Request) (driver.Client, error) { return newClient(r) },
+	Open:     func(r driver.Request, other driver.Client) (driver.Client, error) { return newClient(r, other) },
 	Describe: describe,
 }
 

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"os"
-	"strings"
 	"testing"
 
 	driver "github.com/entracache/entracache/clients/go-driver"
@@ -66,10 +64,8 @@ func TestErrorsOfTheCache(t *testing.T) {
 		"-LOADING Redis is loading the dataset in memory":      {Kind: "redis", Code: "LOADING"},
 		"-WRONGTYPE Operation against a key holding the wrong": {Kind: "redis", Code: "WRONGTYPE"},
 	} {
-		client, err := rueidis.NewClient(rueidis.ClientOption{
-			InitAddress: []string{"127.0.0.1:1"}, AlwaysRESP2: true, DisableCache: true, ForceSingleClient: true,
-			DialFn: func(string, *net.Dialer, *tls.Config) (net.Conn, error) { return answering(said), nil },
-		})
+		cache := &drivertest.Cache{Answer: func(string) string { return said + "\r\n" }}
+		client, err := connect(cache.Dial)
 		if client != nil {
 			defer client.Close()
 		}
@@ -82,16 +78,10 @@ func TestErrorsOfTheCache(t *testing.T) {
 	}
 }
 
-// answering is a connection to a cache that answers everything with one line.
-func answering(line string) net.Conn {
-	here, there := net.Pipe()
-	go func() {
-		requests := bufio.NewScanner(there)
-		for requests.Scan() {
-			if strings.HasPrefix(requests.Text(), "*") { // a command begins
-				go io.WriteString(there, line+"\r\n")
-			}
-		}
-	}()
-	return here
+// connect makes a client of a cache that knows RESP2 only, and nobody who signs in.
+func connect(dial func() net.Conn) (rueidis.Client, error) {
+	return rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{"127.0.0.1:1"}, AlwaysRESP2: true, DisableCache: true, ForceSingleClient: true,
+		DialFn: func(string, *net.Dialer, *tls.Config) (net.Conn, error) { return dial(), nil },
+	})
 }
