@@ -1,6 +1,6 @@
 // Command rueidis is entracache's driver for github.com/redis/rueidis. Each client that the harness names is one rueidis.Client, so what
 // the driver reports is what a user of the library would see; client.go wires the library up, credentials.go is the application's part in
-// signing in with Microsoft Entra, failure.go describes errors.
+// signing in with Microsoft Entra, transaction.go runs transactions, failure.go describes errors.
 package main
 
 import (
@@ -18,8 +18,10 @@ var library = driver.Library{
 		"github.com/AzureAD/microsoft-authentication-library-for-go",
 	},
 	Capabilities: []string{
-		"credential:client-secret", "credential:access-key", "credential:username",
+		"credential:client-secret", "credential:access-key", "credential:managed-identity", "credential:certificate",
+		"credential:workload-identity", "credential:username",
 		"resp2", "resp3", "pubsub", "pool", "blocking", "tls:custom-ca", "cluster",
+		"transactions", "transactions:watch", "shared-provider",
 	},
 	Open:     func(r driver.Request, other driver.Client) (driver.Client, error) { return newClient(r, other) },
 	Describe: describe,
