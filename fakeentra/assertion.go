@@ -116,7 +116,7 @@ func (x *exchange) checkSecret(c client) int {
 func (x *exchange) checkAssertion(tenant *Tenant, c client) int {
 	x.record.Credential = CredentialCertificate
 	var claims jwt.RegisteredClaims
-	assertion, _, err := jwt.NewParser(jwt.WithoutClaimsValidation()).ParseUnverified(x.form.assertion, &claims)
+	assertion, _, err := assertionParser().ParseUnverified(x.form.assertion, &claims)
 	if err != nil {
 		return codeBadAssertion
 	}
@@ -169,9 +169,16 @@ func (x *exchange) checkCertificate(tenant *Tenant, c client, assertion *jwt.Tok
 
 // verified checks a signature and nothing else.
 func verified(compact string, methods []string, key any) bool {
-	_, err := jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithoutClaimsValidation()).
-		Parse(compact, func(*jwt.Token) (any, error) { return key, nil })
+	_, err := assertionParser(jwt.WithValidMethods(methods)).Parse(compact, func(*jwt.Token) (any, error) { return key, nil })
 	return err == nil
+}
+
+// assertionParser does not mind the padding of base64, which a JWT has not (RFC 7515,
+// section 2): azure-identity for Python pads what its asynchronous CertificateCredential
+// signs, and signs in to the service. That the service takes padding from another issuer,
+// too, has no source.
+func assertionParser(options ...jwt.ParserOption) *jwt.Parser {
+	return jwt.NewParser(append(options, jwt.WithPaddingAllowed(), jwt.WithoutClaimsValidation())...)
 }
 
 // assertionThumbprint takes the thumbprint in any of base64's spellings: MSAL for

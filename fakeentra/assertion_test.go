@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -56,14 +57,33 @@ type assertion struct {
 	key    any
 	header map[string]any
 	claims jwt.MapClaims
+	padded bool // with the padding of base64
 }
 
 func (a assertion) sign(t testing.TB) string {
 	t.Helper()
 	token := jwt.NewWithClaims(a.method, a.claims)
 	maps.Copy(token.Header, a.header)
+	if a.padded {
+		return signPadded(t, token, a.key)
+	}
 	compact, err := token.SignedString(a.key)
 	require.NoError(t, err)
+	return compact
+}
+
+func signPadded(t testing.TB, token *jwt.Token, key any) string {
+	t.Helper()
+	var parts []string
+	for _, part := range []any{token.Header, token.Claims} {
+		raw, err := json.Marshal(part)
+		require.NoError(t, err)
+		parts = append(parts, base64.URLEncoding.EncodeToString(raw))
+	}
+	signature, err := token.Method.Sign(strings.Join(parts, "."), key)
+	require.NoError(t, err)
+	compact := strings.Join(append(parts, base64.URLEncoding.EncodeToString(signature)), ".")
+	require.Contains(t, compact, "=", "there is some padding")
 	return compact
 }
 
@@ -106,6 +126,7 @@ func TestCertificateAssertions(t *testing.T) {
 		}, ""},
 		"RS256 with x5t#S256":    {func(a *assertion) { a.method = jwt.SigningMethodRS256 }, ""},
 		"padded standard base64": {func(a *assertion) { a.header["x5t#S256"] = base64.StdEncoding.EncodeToString(long[:]) }, ""},
+		"padded parts":           {func(a *assertion) { a.padded = true }, ""},
 		"with x5c":               {func(a *assertion) { a.header["x5c"] = []string{base64.StdEncoding.EncodeToString(cert.X509.Raw)} }, ""},
 		"without nbf and jti":    {func(a *assertion) { delete(a.claims, "nbf"); delete(a.claims, "jti") }, ""},
 		"aud by domain":          {func(a *assertion) { a.claims["aud"] = s.URL() + "/" + s.DefaultTenant().Domain + "/oauth2/v2.0/token" }, ""},
@@ -118,6 +139,7 @@ func TestCertificateAssertions(t *testing.T) {
 		"no thumbprint":         {func(a *assertion) { a.header = nil }, "AADSTS50027"},
 		"another certificate":   {func(a *assertion) { *a = ownAssertion(s, app, other, now) }, "AADSTS700027"},
 		"another key":           {func(a *assertion) { a.key = other.PrivateKey }, "AADSTS50012"},
+		"another key, padded":   {func(a *assertion) { a.key, a.padded = other.PrivateKey, true }, "AADSTS50012"},
 		"another algorithm":     {func(a *assertion) { a.method = jwt.SigningMethodRS512 }, "AADSTS50012"},
 		"a secret for a key":    {func(a *assertion) { a.method, a.key = jwt.SigningMethodHS256, cert.X509.Raw }, "AADSTS50012"},
 		"no signature":          {func(a *assertion) { a.method, a.key = jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType }, "AADSTS50012"},
