@@ -1,4 +1,4 @@
-"""What an application does with coredis: open a client, run commands, subscribe, close.
+"""What an application does with coredis: open a client, run commands and transactions, subscribe, close.
 
 coredis knows nothing of Microsoft Entra. It asks a credential provider of the application's for a user name and a password whenever it
 opens a connection, as its handbook says; the one here gets the token from azure-identity, which keeps it until five minutes before its
@@ -8,23 +8,22 @@ coredis is used by coroutines. They run in an event loop in a thread of its own,
 """
 
 import asyncio
-import importlib.metadata
-import platform
+import contextlib
 import threading
 
 import anyio
+import azure.identity.aio
 import coredis
 import coredis.exceptions
 import jwt
 from azure.core.exceptions import AzureError
-from azure.identity.aio import ClientSecretCredential
-from coredis.commands import CommandRequest
 from coredis.commands.constants import CommandName
 from coredis.credentials import AbstractCredentialProvider, UserPass
 from coredis.parser import Parser
 from coredis.typing import Key
 
 import values
+from entra import azure_credential
 from trust import ca_file
 from values import text
 
@@ -32,6 +31,9 @@ from values import text
 CAPABILITIES = [
     "credential:client-secret",
     "credential:access-key",
+    "credential:managed-identity",
+    "credential:certificate",
+    "credential:workload-identity",
     "credential:username",
     "resp3",
     "pubsub",
@@ -39,8 +41,11 @@ CAPABILITIES = [
     "blocking",
     "tls:custom-ca",
     "cluster",
+    "transactions",
+    "transactions:watch",
+    "shared-provider",
 ]
-CREDENTIALS = ("client-secret", "access-key")
+NAME = "coredis"
 PACKAGES = ("coredis", "azure-identity", "msal", "aiohttp")  # the first one is the library under test
 
 # Defaults that bound an exchange on the network, in seconds: coredis' for the confirmation of SUBSCRIBE, azure-core's for connecting to
@@ -52,21 +57,21 @@ loop = asyncio.new_event_loop()
 threading.Thread(target=loop.run_forever, daemon=True).start()
 
 
-def about():
-    return {
-        "name": "coredis",
-        "language": "python",
-        "libraries": [{"name": name, "version": importlib.metadata.version(name)} for name in PACKAGES],
-        "runtime": f"{platform.python_implementation()} {platform.python_version()}",
-        "os": f"{platform.system()}/{platform.machine()}".lower(),
-    }
-
-
 class EntraCredentialProvider(AbstractCredentialProvider):
-    """The user name is the object ID in the token, unless the application sets one."""
+    """The user name is the object ID in the token, unless the application sets one. It is entered by each client that has it, and ends
+    with the last of them."""
 
     def __init__(self, credential, scopes, username):
         self._credential, self._scopes, self._username = credential, scopes, username
+        self._clients = 0
+
+    async def __aenter__(self):
+        self._clients += 1
+
+    async def __aexit__(self, *_):
+        self._clients -= 1
+        if not self._clients:
+            await self._credential.close()
 
     async def get_credentials(self):
         token = await self._credential.get_token(*self._scopes)
@@ -75,42 +80,36 @@ class EntraCredentialProvider(AbstractCredentialProvider):
 
 
 class Client:
-    def __init__(self, request, emit):
-        """emit is called with each message event, from the thread of the event loop."""
+    def __init__(self, request, emit, shared=None):
+        """emit is called with each message event, from the thread of the event loop; shared is the client whose provider this one shares."""
         self.closed = False
         self._emit = emit
         self._rate = (request.get("options") or {}).get("clock_rate") or 1
-        self._subscribers = []
+        self._tasks = set()  # subscriptions, and a transaction
         # Made here and not in the event loop, which reading the trust roots would hold up for all clients.
-        self._credential, settings = self._settings(request)
+        settings = self._settings(request)
+        if request["credential"]["kind"] == "access-key":
+            self.provider = None
+            settings.update(username=request.get("username"), password=request["credential"]["access_key"])
+        else:
+            self.provider = shared.provider if shared else self._provider(request)
+            settings["credential_provider"] = self.provider
         make = coredis.RedisCluster if request["cache"].get("cluster") else coredis.Redis
         self._redis = make(**settings)
-        wait(self._open())
+        self._end = asyncio.Event()
+        self._life = wait(until_ready(self._live))
 
-    async def _open(self):
-        self._end, opened = asyncio.Event(), asyncio.Event()
-        self._life = asyncio.create_task(self._live(opened))
-        waiting = asyncio.create_task(opened.wait())
-        await asyncio.wait((self._life, waiting), return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if self._life.done():
-            await self._life  # raises what went wrong
-
-    async def _live(self, opened):
+    async def _live(self, ready):
         """A coredis client is an async context manager, to be left by the task that has entered it."""
-        try:
-            async with self._redis:
-                opened.set()
-                await self._end.wait()
-                for subscriber in self._subscribers:
-                    subscriber.cancel()
-                await asyncio.gather(*self._subscribers, return_exceptions=True)
-        finally:
-            if self._credential:
-                await self._credential.close()
+        async with self.provider or contextlib.nullcontext(), self._redis:
+            ready.set_result(None)
+            await self._end.wait()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _settings(self, request):
-        options, cache, entra = request.get("options") or {}, request["cache"], request.get("entra")
+        options, cache = request.get("options") or {}, request["cache"]
         settings = {"host": cache["host"], "port": cache["port"], "ssl": True}
         if cache.get("ca_pem"):
             settings["ssl_ca_certs"] = ca_file(cache["ca_pem"])
@@ -121,42 +120,47 @@ class Client:
             settings["connect_timeout"] = options["connect_timeout_ms"] / 1000
         if options.get("command_timeout_ms"):
             settings["stream_timeout"] = options["command_timeout_ms"] / 1000
-        if request["credential"]["kind"] == "access-key":
-            return None, {**settings, "username": request.get("username"), "password": request["credential"]["access_key"]}
-        credential = ClientSecretCredential(
-            entra["tenant_id"],
-            request["credential"]["client_id"],
-            request["credential"]["client_secret"],
-            authority=entra["authority_host"],
-            disable_instance_discovery=True,  # it would ask login.microsoftonline.com about this issuer
-            connection_verify=ca_file(entra["ca_pem"]) if entra.get("ca_pem") else True,
-            connection_timeout=ISSUER_TIMEOUT * self._rate,
-            read_timeout=ISSUER_TIMEOUT * self._rate,
-        )
-        provider = EntraCredentialProvider(credential, request["scopes"], request.get("username"))
-        return credential, {**settings, "credential_provider": provider}
+        return settings
+
+    def _provider(self, request):
+        timeout = ISSUER_TIMEOUT * self._rate
+        credential = azure_credential(azure.identity.aio, request, connection_timeout=timeout, read_timeout=timeout)
+        return EntraCredentialProvider(credential, request["scopes"], request.get("username"))
 
     def command(self, args):
         return typed(wait(self._command(args)))
 
     async def _command(self, args):
-        """What the methods of coredis' clients do, with the reply as it came: coredis tells no simple string from a bulk string."""
-        name, rest = args[0].upper().encode(), args[1:]
-        if name in {command.value for command in CommandName}:
-            name = CommandName(name)
-        if rest:
-            rest = [Key(rest[0]), *rest[1:]]
-        return await CommandRequest(
-            name, *rest, callback=lambda reply, **_: reply, execution_parameters={}, resolver=self._redis.execute_command
-        )
+        return await request_of(self._redis, args)
+
+    def begin(self, commands, watch):
+        execute = asyncio.Event()
+        transaction = wait(self._begin(lambda begun: self._transact(commands, watch, begun, execute)))
+
+        async def run():
+            execute.set()
+            return await transaction
+
+        return lambda: typed(wait(run()))
+
+    async def _transact(self, commands, watch, begun, execute):
+        """As coredis' handbook has it: a pipeline sends MULTI, the commands and EXEC when it is left, and where keys are watched when
+        the block is left that watches them."""
+        try:
+            async with self._redis.pipeline(transaction=not watch, raise_on_error=False) as pipe:
+                async with pipe.watch(*watch) if watch else contextlib.nullcontext():
+                    begun.set_result(None)
+                    await execute.wait()
+                    for args in commands:
+                        request_of(pipe, args)
+        except coredis.exceptions.WatchError as error:
+            if "changed" in str(error):
+                return None
+            raise  # the connection ended while keys were watched
+        return pipe.results
 
     def subscribe(self, channels):
-        wait(self._subscribe(channels))
-
-    async def _subscribe(self, channels):
-        confirmed = asyncio.get_running_loop().create_future()
-        self._subscribers.append(asyncio.create_task(self._listen(channels, confirmed)))
-        await confirmed
+        wait(self._begin(lambda confirmed: self._listen(channels, confirmed)))
 
     async def _listen(self, channels, confirmed):
         try:
@@ -168,12 +172,17 @@ class Client:
                 confirmed.set_result(None)
                 async for message in consumer:
                     self._emit({"event": "message", "channel": text(message["channel"]), "value": text(message["data"])})
-        except BaseException as error:
-            if not confirmed.done():
-                confirmed.set_exception(error)
-            elif not isinstance(error, asyncio.CancelledError):
+        except Exception as error:
+            if confirmed.done():
                 print(f"subscriber ended: {error!r}", flush=True)
             raise
+
+    async def _begin(self, work):
+        """Starts what goes on until the client is closed, at the latest."""
+        task = await until_ready(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def close(self):
         self.closed = True
@@ -182,6 +191,26 @@ class Client:
     async def _close(self):
         self._end.set()
         await asyncio.wait((self._life,))
+
+
+def request_of(client, args):
+    """What the methods of coredis' clients and pipelines do, with the reply as it came: coredis tells no simple string from a bulk string."""
+    name, rest = args[0].upper().encode(), args[1:]
+    if name in {command.value for command in CommandName}:
+        name = CommandName(name)
+    if rest:
+        rest = [Key(rest[0]), *rest[1:]]
+    return client.create_request(name, *rest, callback=lambda reply, **_: reply)
+
+
+async def until_ready(work):
+    """Starts a task of work, which is given a future, and returns the task once that is done; raises what ended it before."""
+    ready = loop.create_future()
+    task = asyncio.create_task(work(ready))
+    await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        await task
+    return task
 
 
 def wait(coroutine):
@@ -221,9 +250,10 @@ def describe(error):
 
 
 def causes(error):
-    """The exception and those that it was raised from, the innermost first."""
+    """The exception and those that it was raised from, the innermost first. coredis raises one from itself, where a pipeline loses its
+    connection."""
     chain = []
-    while error is not None:
+    while error is not None and error not in chain:
         chain.insert(0, error)
         error = error.__cause__
     return chain

@@ -25,17 +25,38 @@ class Manners(manners.Manners, unittest.TestCase):
         driver = self.driver()
         # A cluster is looked over when its client is made; a single cache is not connected to before the first command.
         cache = {"host": "127.0.0.1", "port": closed_port(), "cluster": True}
-        credential = {"kind": "access-key", "access_key": "secret"}
-        self.assert_error(driver.ask(1, "open", client="c", cache=cache, credential=credential), 1, "network")
+        self.assert_error(driver.ask(1, "open", client="c", cache=cache, credential=manners.ACCESS_KEY), 1, "network")
         self.assert_error(driver.ask(2, "close", client="c"), 2, "closed")
+
+
+class Transactions(manners.Transactions, unittest.TestCase):
+    library, redis = library, coredis
 
 
 class Credentials(unittest.TestCase):
     class Issuer:
+        closed = False
+
         async def get_token(self, *scopes):
             self.scopes = scopes
             claims = jwt.encode({"oid": "the object ID"}, "a key that is long enough for HS256")
             return type("AccessToken", (), {"token": claims})
+
+        async def close(self):
+            self.closed = True
+
+    def test_the_last_client_that_has_them_ends_them(self):
+        issuer = self.Issuer()
+        credentials = library.EntraCredentialProvider(issuer, ["scope"], None)
+
+        async def open_and_close():
+            async with credentials:
+                async with credentials:
+                    pass
+                self.assertFalse(issuer.closed)
+
+        library.wait(open_and_close())
+        self.assertTrue(issuer.closed)
 
     def test_the_user_name_is_the_object_id_unless_it_is_set(self):
         for configured, want in ((None, "the object ID"), ("by hand", "by hand")):
@@ -56,6 +77,12 @@ def malformed_token():
 def caused_by(cause):
     error = coredis.exceptions.ConnectionError("Unable to establish a connection")
     error.__cause__ = cause
+    return error
+
+
+def caused_by_itself():
+    error = caused_by(None)
+    error.__cause__ = error
     return error
 
 
@@ -84,6 +111,7 @@ class Replies(unittest.TestCase):
             (caused_by(malformed_token()), "token", None),
             (caused_by(TimeoutError()), "timeout", None),
             (caused_by(ConnectionResetError("reset")), "network", None),
+            (caused_by_itself(), "network", None),
             (TimeoutError("PING timed out"), "timeout", None),
             (ExceptionGroup("one", [coredis.exceptions.ConnectionError("lost")]), "network", None),
             (coredis.exceptions.DataError("Invalid input"), "config", None),

@@ -4,10 +4,10 @@ The harness starts a driver once and talks to it in lines of JSON: requests on s
 Every request runs in a thread of its own, so that a blocking command holds up nobody. What the requests do with a Redis library is
 in the driver's own library.py, which is handed to main(); nothing here knows about Redis.
 
-library.py has about() and describe(error), which return JSON, the lists CAPABILITIES and CREDENTIALS, and the class Client, made of
-a request and of what takes its message events, with command(args), subscribe(channels), close() and the attribute closed; with
-begin(commands, watch) and exec(), if CAPABILITIES have transactions; and if they have shared-provider, a Client is made of another one
-as well, whose provider it shares.
+library.py has the driver's NAME; PACKAGES, which are reported with their versions, the one under test first; CAPABILITIES;
+describe(error), which returns JSON; and the class Client, made of a request and of what takes its message events, with command(args),
+subscribe(channels), close() and the attribute closed. If CAPABILITIES have transactions, begin(commands, watch) returns what runs the
+transaction and returns its reply; and if they have shared-provider, a Client is made of another one as well, whose provider it shares.
 """
 
 import os
@@ -19,7 +19,10 @@ protocol_out = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 sys.stdout = sys.stderr
 
+import contextlib
+import importlib.metadata
 import json
+import platform
 import threading
 import traceback
 
@@ -28,7 +31,8 @@ MAX_LINE = 1 << 20  # bytes; the protocol's limit for one message
 
 library = None  # the driver's own module
 clients = {}  # name -> library.Client
-clients_lock = threading.Lock()
+transactions = {}  # name -> what runs the one that its client has begun
+clients_lock = threading.Lock()  # guards both
 out_lock = threading.Lock()
 
 
@@ -60,13 +64,20 @@ def client_named(name):
 def hello(request):
     if request.get("protocol") != PROTOCOL:
         raise Refused("unsupported", f"this driver speaks protocol {PROTOCOL}, not {request.get('protocol')!r}")
-    return {"protocol": PROTOCOL, "driver": library.about(), "capabilities": library.CAPABILITIES}
+    driver = {
+        "name": library.NAME,
+        "language": "python",
+        "libraries": [{"name": name, "version": importlib.metadata.version(name)} for name in library.PACKAGES],
+        "runtime": f"{platform.python_implementation()} {platform.python_version()}",
+        "os": f"{platform.system()}/{platform.machine()}".lower(),
+    }
+    return {"protocol": PROTOCOL, "driver": driver, "capabilities": library.CAPABILITIES}
 
 
 def open_client(request):
     name, kind = request["client"], request["credential"]["kind"]
-    if kind not in library.CREDENTIALS:
-        raise Refused("unsupported", f"credential kind {kind!r}: expected one of {', '.join(library.CREDENTIALS)}")
+    if f"credential:{kind}" not in library.CAPABILITIES:
+        raise Refused("unsupported", f"credential kind {kind!r}: expected one of {', '.join(library.CAPABILITIES)}")
     with clients_lock:
         if name in clients:
             raise Refused("config", f"client {name!r} is open already: close it first")
@@ -76,14 +87,20 @@ def open_client(request):
         clients[name] = client
 
 
-def command(request):
-    client = client_named(request["client"])
+@contextlib.contextmanager
+def running(client):
     try:
-        return {"reply": client.command(request["args"])}
+        yield
     except Exception as error:
         if client.closed:
             raise Refused("closed", f"closed while the command ran: {type(error).__name__}: {error}") from error
         raise
+
+
+def command(request):
+    client = client_named(request["client"])
+    with running(client):
+        return {"reply": client.command(request["args"])}
 
 
 def subscribe(request):
@@ -91,17 +108,26 @@ def subscribe(request):
 
 
 def begin(request):
-    client_named(request["client"]).begin(request["commands"], request.get("watch", []))
+    run = client_named(request["client"]).begin(request["commands"], request.get("watch", []))
+    with clients_lock:
+        transactions[request["client"]] = run
 
 
 def execute(request):
-    return {"reply": client_named(request["client"]).exec()}
+    client = client_named(request["client"])
+    with clients_lock:
+        run = transactions.pop(request["client"], None)
+    if run is None:
+        raise Refused("config", "no transaction was begun")
+    with running(client):
+        return {"reply": run()}
 
 
 def close(request):
     client = client_named(request["client"])
     with clients_lock:
         clients.pop(request["client"], None)
+        transactions.pop(request["client"], None)
     client.close()
 
 

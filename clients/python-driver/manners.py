@@ -6,14 +6,17 @@ import os
 import queue
 import re
 import socket
+import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
 import types
+import unittest.mock
 from pathlib import Path
 
 LONG = 30  # seconds; the bound of everything that must happen
+ACCESS_KEY = {"kind": "access-key", "access_key": "secret"}
 
 
 class Driver:
@@ -68,15 +71,9 @@ class Driver:
         self.send(id, op, **fields)
         return self.next()
 
-    def open_with_access_key(self, id, client, port, **options):
-        return self.ask(
-            id,
-            "open",
-            client=client,
-            cache={"host": "127.0.0.1", "port": port},
-            credential={"kind": "access-key", "access_key": "secret"},
-            options=options,
-        )
+    def open_with_access_key(self, id, client, port, **fields):
+        cache = {"host": "127.0.0.1", "port": port}
+        return self.ask(id, "open", client=client, cache=cache, credential=ACCESS_KEY, **fields)
 
     def wait_exit(self):
         return self.process.wait(timeout=LONG)
@@ -92,6 +89,88 @@ def silent_listener(test):
 def closed_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+class Cache(socketserver.ThreadingTCPServer):
+    """Answers each command with the reply, in RESP, that answers have for its name, and remembers it. Without TLS."""
+
+    daemon_threads = True
+    WELL = {"HELLO": "%3\r\n+proto\r\n:3\r\n+version\r\n+6.0.0\r\n+id\r\n:1\r\n", "INCR": "+QUEUED\r\n", "EXEC": "*2\r\n:1\r\n:2\r\n"}
+
+    def __init__(self, test, **answers):
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.answers, self.commands = {**self.WELL, **answers}, []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        test.addCleanup(self.server_close)
+        test.addCleanup(self.shutdown)
+
+
+class Answering(socketserver.StreamRequestHandler):
+    def handle(self):
+        while (line := self.rfile.readline()).startswith(b"*"):
+            args = []
+            for _ in range(int(line[1:])):
+                self.rfile.readline()  # the length
+                args.append(self.rfile.readline().decode().strip())
+            name = args[0].upper()
+            if name not in ("HELLO", "CLIENT"):
+                self.server.commands.append(" ".join(args))
+            self.wfile.write(self.server.answers.get(name, "+OK\r\n").encode())
+
+
+class Transactions:
+    """Mixed into a unittest.TestCase. library is the driver's module, redis that of the library under test."""
+
+    library: types.ModuleType
+    redis: types.ModuleType
+
+    WHOLE = ["MULTI", "INCR a", "INCR b", "EXEC"]
+
+    def open(self, cache):
+        make = self.redis.Redis
+        without_tls = lambda **settings: make(**{name: it for name, it in settings.items() if not name.startswith("ssl")})
+        request = {"cache": {"host": "127.0.0.1", "port": cache.server_address[1]}, "credential": {"kind": "access-key", "access_key": ""}}
+        with unittest.mock.patch.object(self.redis, "Redis", without_tls):
+            client = self.library.Client(request, print)
+        self.addCleanup(client.close)
+        return client
+
+    def begin(self, cache, *watch):
+        return self.open(cache).begin([["INCR", "a"], ["INCR", "b"]], list(watch))
+
+    def assert_sent(self, cache, commands):
+        """Behind them there may be an UNWATCH."""
+        self.assertEqual(cache.commands[: len(commands)], commands)
+
+    def test_it_is_sent_as_a_whole(self):
+        cache = Cache(self)
+        run = self.begin(cache)
+        self.assertEqual(cache.commands, [])
+        self.assertEqual([item["value"] for item in run()["value"]], [1, 2])
+        self.assert_sent(cache, self.WHOLE)
+
+    def test_keys_are_watched_before(self):
+        cache = Cache(self)
+        run = self.begin(cache, "a", "b")
+        self.assertEqual(cache.commands, ["WATCH a b"])
+        self.assertEqual([item["value"] for item in run()["value"]], [1, 2])
+        self.assert_sent(cache, ["WATCH a b", *self.WHOLE])
+
+    def test_a_watched_key_had_changed(self):
+        self.assertEqual(self.begin(Cache(self, EXEC="_\r\n"), "a")()["type"], "null")
+
+    def test_a_command_is_denied(self):
+        run = self.begin(Cache(self, INCR="-NOPERM no\r\n", EXEC="-EXECABORT no\r\n"))
+        with self.assertRaises(Exception) as raised:
+            run()
+        self.assertEqual(self.library.describe(raised.exception)["kind"], "redis")
+
+    def test_one_that_was_not_run_does_not_hold_up_the_end(self):
+        cache = Cache(self)
+        client = self.open(cache)
+        client.begin([["INCR", "a"]], ["a"])
+        client.close()
+        self.assertNotIn("MULTI", cache.commands)
 
 
 class Manners:
@@ -133,6 +212,22 @@ class Manners:
         self.assert_error(driver.ask(1, "command", client="c", args=["PING"]), 1, "closed")
         self.assert_error(driver.ask(2, "subscribe", client="c", channels=["news"]), 2, "closed")
         self.assert_error(driver.ask(3, "close", client="c"), 3, "closed")
+        self.assert_error(driver.ask(4, "begin", client="c", commands=[["INCR", "k"]]), 4, "closed")
+        self.assert_error(driver.ask(5, "exec", client="c"), 5, "closed")
+        self.assert_error(driver.open_with_access_key(6, "d", 1, provider_of="c"), 6, "closed")
+
+    def test_a_transaction_is_run_once_and_begun_before(self):
+        driver = self.driver()
+        driver.open_with_access_key(1, "c", closed_port())
+        self.assert_error(driver.ask(2, "exec", client="c"), 2, "config")
+        self.assertEqual(driver.ask(3, "begin", client="c", commands=[["INCR", "k"]]), {"id": 3, "ok": True})
+        self.assert_error(driver.ask(4, "exec", client="c"), 4, "network")
+        self.assert_error(driver.ask(5, "exec", client="c"), 5, "config")
+        self.assert_error(driver.ask(6, "begin", client="c", commands=[["INCR", "k"]], watch=["k"]), 6, "network")
+        driver.ask(7, "begin", client="c", commands=[["INCR", "k"]])
+        self.assertEqual(driver.ask(8, "close", client="c"), {"id": 8, "ok": True})
+        driver.open_with_access_key(9, "c", closed_port())
+        self.assert_error(driver.ask(10, "exec", client="c"), 10, "config")
 
     def test_a_closed_client_is_closed_and_its_name_is_free(self):
         driver, port = self.driver(), closed_port()
@@ -151,7 +246,7 @@ class Manners:
 
     def test_a_blocked_command_holds_up_neither_others_nor_the_end(self):
         driver = self.driver()
-        driver.open_with_access_key(1, "c", silent_listener(self), connect_timeout_ms=600_000)
+        driver.open_with_access_key(1, "c", silent_listener(self), options={"connect_timeout_ms": 600_000})
         driver.send(2, "command", client="c", args=["BLPOP", "k", "0"])
         driver.send(3, "command", client="c", args=["PING"])
         self.assert_error(driver.ask(4, "dance"), 4, "unsupported")

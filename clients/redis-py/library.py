@@ -1,21 +1,20 @@
-"""What an application does with redis-py: open a client, run commands, subscribe, close.
+"""What an application does with redis-py: open a client, run commands and transactions, subscribe, close.
 
 A client is wired as redis-py's guide to Microsoft Entra wires it: an EntraIdCredentialsProvider of redis-entraid, handed to
 redis.Redis, or to redis.RedisCluster for a clustered cache, as its credential_provider, with the defaults of both libraries. Signing
 in, refreshing the token, sending AUTH, reconnecting and retrying are theirs alone. Nothing here helps them, and nothing here repairs them.
 """
 
+import functools
 import hashlib
-import importlib.metadata
-import platform
 import re
 import ssl
 import time
 
+import azure.identity
 import jwt
 import redis
 import requests
-from azure.identity import WorkloadIdentityCredential
 from msal import ConfidentialClientApplication
 from redis.auth.err import InvalidTokenSchemaErr, RequestTokenErr, TokenRenewalErr
 from redis.auth.token_manager import RetryPolicy, TokenManagerConfig
@@ -36,7 +35,7 @@ from redis_entraid.identity_provider import (
 )
 
 import values
-from trust import ca_file
+from entra import azure_credential, verify
 from values import text
 
 # Not here: credential:username, because redis-entraid always takes the user name from the token; and events, because redis-py
@@ -58,7 +57,7 @@ CAPABILITIES = [
     "transactions:watch",
     "shared-provider",
 ]
-CREDENTIALS = ("client-secret", "access-key", "managed-identity", "certificate", "workload-identity")
+NAME = "redis-py"
 PACKAGES = ("redis", "redis-entraid", "msal", "PyJWT")  # the first one is the library under test
 
 # What redis-entraid's factories use where they are told nothing else.
@@ -72,16 +71,6 @@ TOKEN_MANAGER = TokenManagerConfig(
 # The sleep_time that redis-py's documentation gives run_in_thread, in seconds. It is a socket timeout as well, so another value
 # would change what becomes of AUTH on the connection of a subscriber.
 SUBSCRIBER_SLEEP_TIME = 0.001
-
-
-def about():
-    return {
-        "name": "redis-py",
-        "language": "python",
-        "libraries": [{"name": name, "version": importlib.metadata.version(name)} for name in PACKAGES],
-        "runtime": f"{platform.python_implementation()} {platform.python_version()}",
-        "os": f"{platform.system()}/{platform.machine()}".lower(),
-    }
 
 
 class TokenUnavailable(Exception):
@@ -112,7 +101,6 @@ class Client:
         self.closed = False
         self._emit = emit
         self._subscribers = []
-        self._transaction = None
         # The same arguments, as redis-py's documentation has it for a cluster; and since the nodes are named by IP address, for
         # which the service has no certificate, address_remap, which is for addresses that differ.
         if cache.get("cluster"):
@@ -142,12 +130,9 @@ class Client:
         except BaseException:
             pipe.reset()
             raise
-        self._transaction = pipe
+        return functools.partial(self._execute, pipe)
 
-    def exec(self):
-        pipe, self._transaction = self._transaction, None
-        if pipe is None:
-            raise redis.RedisError("no transaction was begun")
+    def _execute(self, pipe):
         try:
             return typed(pipe.execute(raise_on_error=False))
         except redis.WatchError as error:
@@ -198,7 +183,7 @@ def credentials(request):
     if credential["kind"] == "managed-identity":
         return managed_identity_credentials(credential, request["scopes"])
     if credential["kind"] == "workload-identity":
-        return workload_identity_credentials(request["entra"], credential, request["scopes"])
+        return workload_identity_credentials(request)
     return service_principal_credentials(request["entra"], credential, request["scopes"])
 
 
@@ -234,22 +219,11 @@ def managed_identity_credentials(credential, scopes):
     return create_from_managed_identity(ManagedIdentityType.SYSTEM_ASSIGNED, resource)
 
 
-def workload_identity_credentials(entra, credential, scopes):
+def workload_identity_credentials(request):
     """What create_from_default_azure_credential builds, with the one credential of its chain that is for workload identities: that
     can be told the issuer, and the file of one client among several in this process."""
-    azure = WorkloadIdentityCredential(
-        tenant_id=entra["tenant_id"],
-        client_id=credential["client_id"],
-        token_file_path=credential["token_file"],
-        authority=entra["authority_host"],
-        disable_instance_discovery=True,
-        connection_verify=verify(entra),
-    )
-    return EntraIdCredentialsProvider(DefaultAzureCredentialProvider(azure, tuple(scopes)), TOKEN_MANAGER)
-
-
-def verify(entra):
-    return ca_file(entra["ca_pem"]) if entra.get("ca_pem") else True
+    azure_provider = DefaultAzureCredentialProvider(azure_credential(azure.identity, request), tuple(request["scopes"]))
+    return EntraIdCredentialsProvider(azure_provider, TOKEN_MANAGER)
 
 
 def end_of_subscription(error, pubsub, thread):

@@ -33,6 +33,10 @@ class Manners(manners.Manners, unittest.TestCase):
         self.assert_error(driver.ask(2, "close", client="c"), 2, "closed")
 
 
+class Transactions(manners.Transactions, unittest.TestCase):
+    library, redis = library, redis
+
+
 class Replies(unittest.TestCase):
     def test_types(self):
         for value, want in [
