@@ -81,7 +81,7 @@ class EntraCredentialProvider(AbstractCredentialProvider):
 
 class Client:
     def __init__(self, request, emit, shared=None):
-        """emit is called with each message event, from the thread of the event loop; shared is the client whose provider this one shares."""
+        """emit is called with each message event, from the thread of the event loop; shared is the client whose provider is to be used."""
         self.closed = False
         self._emit = emit
         self._rate = (request.get("options") or {}).get("clock_rate") or 1
@@ -194,7 +194,7 @@ class Client:
 
 
 def request_of(client, args):
-    """What the methods of coredis' clients and pipelines do, with the reply as it came: coredis tells no simple string from a bulk string."""
+    """What the methods of clients and pipelines do, with the reply as it came: coredis tells no simple string from a bulk string."""
     name, rest = args[0].upper().encode(), args[1:]
     if name in {command.value for command in CommandName}:
         name = CommandName(name)

@@ -128,8 +128,11 @@ class Transactions:
 
     def open(self, cache):
         make = self.redis.Redis
-        without_tls = lambda **settings: make(**{name: it for name, it in settings.items() if not name.startswith("ssl")})
-        request = {"cache": {"host": "127.0.0.1", "port": cache.server_address[1]}, "credential": {"kind": "access-key", "access_key": ""}}
+
+        def without_tls(**settings):
+            return make(**{name: value for name, value in settings.items() if not name.startswith("ssl")})
+
+        request = {"cache": {"host": "127.0.0.1", "port": cache.server_address[1]}, "credential": ACCESS_KEY}
         with unittest.mock.patch.object(self.redis, "Redis", without_tls):
             client = self.library.Client(request, print)
         self.addCleanup(client.close)
