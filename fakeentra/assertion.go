@@ -174,9 +174,9 @@ func verified(compact string, methods []string, key any) bool {
 }
 
 // assertionParser does not mind the padding of base64, which a JWT has not (RFC 7515,
-// section 2): azure-identity for Python pads what its asynchronous CertificateCredential
-// signs, and signs in to the service. That the service takes padding from another issuer,
-// too, has no source.
+// section 2): azure-identity for Python, made for the service, pads what its
+// asynchronous CertificateCredential signs. What the service does with padding has no
+// source beyond that, and none for the assertions of other issuers.
 func assertionParser(options ...jwt.ParserOption) *jwt.Parser {
 	return jwt.NewParser(append(options, jwt.WithPaddingAllowed(), jwt.WithoutClaimsValidation())...)
 }
