@@ -4,12 +4,9 @@
 //! handed to the configuration of a `ConnectionManager`, or to the builder of a cluster's client, with the defaults of all of them.
 //! Signing in, renewing the token, sending AUTH, reconnecting and retrying are the library's alone. Nothing here helps it.
 
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use azure_core::cloud::CustomConfiguration;
-use azure_core::http::{ClientOptions, Transport};
-use azure_identity::ClientSecretCredentialOptions;
 use futures_util::StreamExt;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::auth::StreamingCredentialsProvider;
@@ -20,10 +17,11 @@ use redis::{
     TlsCertificates, Value,
 };
 use serde_json::json;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use crate::reply::Failure;
-use crate::{Entra, Output, Request};
+use crate::transaction::Transaction;
+use crate::{Output, Request, credentials};
 
 // The library's own, in milliseconds (DEFAULT_CONNECTION_TIMEOUT and DEFAULT_RESPONSE_TIMEOUT): time on the network stays as long as it
 // is, also where this process's clock is faster.
@@ -37,8 +35,10 @@ pub struct Client {
     name: String,
     out: Output,
     resp: Option<u8>,
+    settings: Settings,
     connections: Connections,
-    subscriber: Mutex<Option<ConnectionManager>>,
+    subscriber: tokio::sync::Mutex<Option<ConnectionManager>>,
+    transaction: Mutex<Option<Transaction>>,
     closed: watch::Sender<bool>,
 }
 
@@ -52,7 +52,6 @@ struct Single {
     client: redis::Client,
     info: ConnectionInfo,
     certificates: TlsCertificates,
-    settings: Settings,
 }
 
 struct Settings {
@@ -72,8 +71,9 @@ impl Settings {
         }
     }
 
-    fn blocking(&self) -> AsyncConnectionConfig {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(None);
+    /// For a connection of one's own.
+    fn connection(&self, response_timeout: Option<Duration>) -> AsyncConnectionConfig {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(response_timeout);
         match &self.provider {
             Some(provider) => config.set_credentials_provider(provider.clone()),
             None => config,
@@ -82,7 +82,8 @@ impl Settings {
 }
 
 impl Client {
-    pub async fn open(request: Request, out: Output) -> Result<Self, Failure> {
+    /// Opens a client, with the credentials provider of another one where that is given.
+    pub async fn open(request: Request, out: Output, shared: Option<&Client>) -> Result<Self, Failure> {
         let Request { client: name, cache, entra, credential, scopes, options, .. } = request;
         let rate = u64::from(options.clock_rate.unwrap_or(1));
         let timeout = |given: Option<u64>, default: u64| Duration::from_millis(given.unwrap_or(default * rate));
@@ -98,21 +99,19 @@ impl Client {
             Some(2) => redis.set_protocol(ProtocolVersion::RESP2),
             _ => redis,
         };
-        match credential.kind.as_str() {
-            "access-key" => redis = redis.set_password(&credential.access_key),
-            "client-secret" => {
-                let mut provider = EntraIdCredentialsProvider::new_client_secret_with_scopes(
-                    entra.tenant_id.clone(),
-                    credential.client_id,
-                    credential.client_secret,
-                    scopes,
-                    Some(credential_options(&entra)?),
-                )?;
-                provider.start(RetryConfig::default());
-                report_errors(&provider, name.clone(), out.clone());
-                settings.provider = Some(provider);
-            }
-            kind => return Err(Failure::unsupported(format!("credential kind {kind:?}: expected client-secret or access-key"))),
+        if credential.kind == "access-key" {
+            redis = redis.set_password(&credential.access_key);
+        } else {
+            let provider = match shared.and_then(|other| other.settings.provider.clone()) {
+                Some(provider) => provider,
+                None => {
+                    let mut provider = credentials::provider(&entra, credential, scopes)?;
+                    provider.start(RetryConfig::default());
+                    provider
+                }
+            };
+            report_errors(&provider, name.clone(), out.clone());
+            settings.provider = Some(provider);
         }
         let info = info.set_redis_settings(redis);
         let certificates = TlsCertificates { client_tls: None, root_cert: cache.ca_pem.map(String::into_bytes) };
@@ -126,9 +125,19 @@ impl Client {
                 config = receiving(config, &name, &out);
             }
             let manager = client.get_connection_manager_with_config(config).await?;
-            Connections::Single(Box::new(Single { manager, client, info, certificates, settings }))
+            Connections::Single(Box::new(Single { manager, client, info, certificates }))
         };
-        Ok(Client { name, out, resp: options.resp, connections, subscriber: Mutex::default(), closed })
+        let resp = options.resp;
+        Ok(Client {
+            name,
+            out,
+            resp,
+            settings,
+            connections,
+            subscriber: tokio::sync::Mutex::default(),
+            transaction: Mutex::default(),
+            closed,
+        })
     }
 
     pub async fn command(&self, args: &[String]) -> Result<Value, Failure> {
@@ -142,7 +151,7 @@ impl Client {
             match &self.connections {
                 Connections::Cluster(connection) => Ok(command.query_async(&mut connection.clone()).await?),
                 Connections::Single(single) if blocks => {
-                    let mut own = single.client.get_multiplexed_async_connection_with_config(&single.settings.blocking()).await?;
+                    let mut own = single.client.get_multiplexed_async_connection_with_config(&self.settings.connection(None)).await?;
                     Ok(own.req_packed_command(&command).await?)
                 }
                 Connections::Single(single) => Ok(command.query_async(&mut single.manager.clone()).await?),
@@ -168,7 +177,7 @@ impl Client {
                         let redis = single.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
                         let info = single.info.clone().set_redis_settings(redis);
                         let client = redis::Client::build_with_tls(info, single.certificates.clone())?;
-                        let config = receiving(single.settings.manager(), &self.name, &self.out);
+                        let config = receiving(self.settings.manager(), &self.name, &self.out);
                         *subscriber = Some(client.get_connection_manager_with_config(config).await?);
                     }
                     Ok(subscriber.as_mut().expect("made above").subscribe(channels).await?)
@@ -197,6 +206,32 @@ impl Client {
         Ok(())
     }
 
+    /// Where keys are watched, it is on a connection of its own: the documentation of `transaction_async` has a multiplexed connection, on
+    /// which no other transaction may be active.
+    pub async fn begin(&self, commands: Vec<Vec<String>>, watch: Vec<String>) -> Result<(), Failure> {
+        let transaction = self
+            .until_closed(async {
+                Ok(match &self.connections {
+                    Connections::Cluster(connection) => Transaction::begin(connection.clone(), commands, watch).await?,
+                    Connections::Single(single) if watch.is_empty() => Transaction::begin(single.manager.clone(), commands, watch).await?,
+                    Connections::Single(single) => {
+                        let config = self.settings.connection(Some(self.settings.response_timeout));
+                        let own = single.client.get_multiplexed_async_connection_with_config(&config).await?;
+                        Transaction::begin(own, commands, watch).await?
+                    }
+                })
+            })
+            .await?;
+        *self.transaction.lock().unwrap() = Some(transaction);
+        Ok(())
+    }
+
+    pub async fn exec(&self) -> Result<Value, Failure> {
+        let transaction = self.transaction.lock().unwrap().take();
+        let transaction = transaction.ok_or_else(|| Failure::config("exec: no transaction was begun".into()))?;
+        self.until_closed(async { Ok(transaction.exec().await?.unwrap_or(Value::Nil)) }).await
+    }
+
     /// The connections end when the last of who uses them lets go of them.
     pub fn close(&self) {
         self.closed.send_replace(true);
@@ -209,25 +244,6 @@ impl Client {
             _ = closed.wait_for(|closed| *closed) => Err(Failure::closed("the client was closed meanwhile".into())),
         }
     }
-}
-
-/// What differs from the credential's defaults: where the issuer is, and what its certificate is signed with.
-fn credential_options(entra: &Entra) -> Result<ClientSecretCredentialOptions, Failure> {
-    let mut http = reqwest::Client::builder();
-    if let Some(pem) = &entra.ca_pem {
-        let certificate = reqwest::Certificate::from_pem(pem.as_bytes()).map_err(|error| Failure::config(format!("ca_pem: {error}")))?;
-        http = http.add_root_certificate(certificate);
-    }
-    let http = http.build().map_err(|error| Failure::config(format!("the HTTP client for the issuer: {error}")))?;
-    let mut cloud = CustomConfiguration::default();
-    cloud.authority_host = entra.authority_host.clone();
-    Ok(ClientSecretCredentialOptions {
-        client_options: ClientOptions {
-            cloud: Some(Arc::new(cloud.into())),
-            transport: Some(Transport::new(Arc::new(http))),
-            ..Default::default()
-        },
-    })
 }
 
 async fn connect_cluster(info: ConnectionInfo, certificates: TlsCertificates, settings: &Settings) -> Result<ClusterConnection, Failure> {

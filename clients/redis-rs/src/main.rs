@@ -1,16 +1,19 @@
 //! Driver for redis-rs: the conversation with the harness.
 //!
 //! Requests come as lines of JSON on stdin; replies and events leave as lines of JSON on stdout, in any order. Every request runs in a
-//! task of its own, so that a blocking command holds up nobody. What the requests do with redis-rs is in `client`; `reply` describes
-//! values and errors.
+//! task of its own, so that a blocking command holds up nobody. What the requests do with redis-rs is in `client`, the sign-in in
+//! `credentials`; `reply` describes values and errors.
 
 mod client;
+mod credentials;
 mod reply;
+mod transaction;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
@@ -21,8 +24,23 @@ use reply::Failure;
 
 const PROTOCOL: u64 = 1;
 const MAX_LINE: usize = 1 << 20; // bytes; the protocol's limit for one message
-const CAPABILITIES: &[&str] =
-    &["credential:client-secret", "credential:access-key", "resp2", "resp3", "pubsub", "blocking", "events", "tls:custom-ca", "cluster"];
+const CAPABILITIES: &[&str] = &[
+    "credential:client-secret",
+    "credential:access-key",
+    "credential:managed-identity",
+    "credential:certificate",
+    "credential:workload-identity",
+    "resp2",
+    "resp3",
+    "pubsub",
+    "blocking",
+    "events",
+    "tls:custom-ca",
+    "cluster",
+    "transactions",
+    "transactions:watch",
+    "shared-provider",
+];
 const LIBRARIES: &[&str] = &["redis", "azure_identity", "azure_core", "tokio"]; // the first is the one under test
 const LOCK_FILE: &str = include_str!("../Cargo.lock");
 
@@ -41,6 +59,12 @@ pub struct Request {
     args: Vec<String>,
     #[serde(default)]
     channels: Vec<String>,
+    #[serde(default)]
+    commands: Vec<Vec<String>>,
+    #[serde(default)]
+    watch: Vec<String>,
+    #[serde(default)]
+    provider_of: Option<String>,
     #[serde(default)]
     cache: Cache,
     #[serde(default)]
@@ -76,6 +100,8 @@ pub struct Credential {
     kind: String,
     client_id: String,
     client_secret: String,
+    certificate_pem: String,
+    token_file: PathBuf,
     access_key: String,
 }
 
@@ -205,12 +231,20 @@ impl Driver {
                 self.client(&request.client)?.subscribe(&request.channels).await?;
                 Ok(json!({}))
             }
+            "begin" => {
+                self.client(&request.client)?.begin(request.commands, request.watch).await?;
+                Ok(json!({}))
+            }
+            "exec" => {
+                let reply = self.client(&request.client)?.exec().await?;
+                Ok(json!({"reply": reply::typed(&reply)}))
+            }
             "close" => {
                 self.client(&request.client)?.close();
                 self.clients.lock().unwrap().remove(&request.client);
                 Ok(json!({}))
             }
-            op => Err(Failure::unsupported(format!("op {op:?}: expected hello, open, command, subscribe, close or shutdown"))),
+            op => Err(Failure::unsupported(format!("op {op:?}: expected hello, open, command, subscribe, begin, exec, close or shutdown"))),
         }
     }
 
@@ -220,7 +254,11 @@ impl Driver {
         if self.clients.lock().unwrap().contains_key(&name) {
             return Err(taken());
         }
-        let client = Client::open(request, self.out.clone()).await?;
+        let shared = match &request.provider_of {
+            Some(other) => Some(self.client(other)?),
+            None => None,
+        };
+        let client = Client::open(request, self.out.clone(), shared.as_deref()).await?;
         let mut clients = self.clients.lock().unwrap();
         if clients.contains_key(&name) {
             return Err(taken());

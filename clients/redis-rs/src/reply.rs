@@ -7,7 +7,7 @@ use serde_json::json;
 /// The protocol's error object.
 #[derive(Serialize, Debug)]
 pub struct Failure {
-    kind: &'static str,
+    pub kind: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,

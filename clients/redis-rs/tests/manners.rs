@@ -91,7 +91,12 @@ fn what_it_does_not_know_it_refuses() {
     driver.refused(json!({"id": 4, "op": "command", "client": "c", "args": ["PING"]}), "closed");
     driver.refused(json!({"id": 5, "op": "subscribe", "client": "c", "channels": ["news"]}), "closed");
     driver.refused(json!({"id": 6, "op": "close", "client": "c"}), "closed");
-    driver.refused(json!({"id": 7, "op": "command", "client": 7}), "config");
+    driver.refused(json!({"id": 7, "op": "begin", "client": "c", "commands": [["PING"]]}), "closed");
+    driver.refused(json!({"id": 8, "op": "exec", "client": "c"}), "closed");
+    driver.refused(json!({"id": 9, "op": "command", "client": 7}), "config");
+    let mut shares = open(10, json!({"kind": "managed-identity"}), 1);
+    shares["provider_of"] = json!("nobody");
+    driver.refused(shares, "closed");
 }
 
 #[test]
