@@ -65,6 +65,8 @@ export function testManners(program, { name, library }) {
       [{ op: 'open', client: 'c', credential: { kind: 'carrier-pigeon' }, cache: { host: '127.0.0.1', port: 1 } }, 'unsupported'],
       [{ op: 'command', client: 'c', args: ['PING'] }, 'closed'],
       [{ op: 'subscribe', client: 'c', channels: ['x'] }, 'closed'],
+      [{ op: 'begin', client: 'c', commands: [['PING']] }, 'closed'],
+      [{ op: 'exec', client: 'c' }, 'closed'],
       [{ op: 'close', client: 'c' }, 'closed'],
     ];
     const replies = await Promise.all(cases.map(([request], id) => driver.ask({ id: id + 1, ...request })));

@@ -2,7 +2,6 @@
 // library's documentation does and reports what an application would see.
 
 import { drive } from '../node-driver/driver.mjs'; // first: it keeps stdout for the protocol
-import { createHash, X509Certificate } from 'node:crypto';
 import { WorkloadIdentityCredential } from '@azure/identity';
 import { ConfidentialClientApplication } from '@azure/msal-node';
 import {
@@ -18,6 +17,7 @@ import {
 } from '@redis/entraid';
 import { createClient, createCluster, DEFAULT_RESP, WatchError } from 'redis';
 import { blocks } from '../node-driver/blocking.mjs';
+import { msalCertificate } from '../node-driver/certificate.mjs';
 import { Refusal } from '../node-driver/values.mjs';
 import { describeError, nodeRedisReply, TYPE_MAPPING } from './values.mjs';
 
@@ -173,7 +173,7 @@ class Session {
     const application = new ConfidentialClientApplication({
       auth: {
         clientId: client_id,
-        ...(certificate_pem ? { clientCertificate: certificate(certificate_pem) } : { clientSecret: client_secret }),
+        ...(certificate_pem ? { clientCertificate: msalCertificate(certificate_pem) } : { clientSecret: client_secret }),
         authority,
         knownAuthorities: [new URL(authority).host],
       },
@@ -282,14 +282,6 @@ class Session {
       this.#emit({ event: 'token', what: 'reauth-failed', error: described });
     }
   }
-}
-
-/** A certificate and its key in PEM, as MSAL takes them. */
-function certificate(pem) {
-  return {
-    thumbprintSha256: createHash('sha256').update(new X509Certificate(pem).raw).digest('hex'),
-    privateKey: /-----BEGIN PRIVATE KEY-----[^]*?-----END PRIVATE KEY-----/.exec(pem)[0],
-  };
 }
 
 drive({

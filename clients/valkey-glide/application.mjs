@@ -7,6 +7,7 @@
 
 import { blocks } from '../node-driver/blocking.mjs';
 import { Refusal } from '../node-driver/values.mjs';
+import { tokenSource } from './tokens.mjs';
 import { describeError, glideReply } from './values.mjs';
 
 const RENEW_AT = 0.75; // of what a token has left: a quarter of an hour before its end
@@ -20,15 +21,17 @@ export class Application {
   #library;
   #request;
   #emit;
-  #auth; // how to ask for a token; undefined with an access key
+  #askForToken; // undefined with an access key
   #token; // the current one: { username, password, expires, life }
   #renewal; // the timer
   #client;
-  #clients = new Set(); // that one, and those that wait in a blocking command
+  #clients = new Set(); // that one, and those that wait in a blocking command or watch keys
+  #transaction; // { batch, client }: the one that was begun
   #closed = false;
 
   /**
-   * @param library { ConfidentialClientApplication, GlideClient, GlideClientConfiguration, GlideClusterClient, ProtocolVersion }
+   * @param library of MSAL { ConfidentialClientApplication, ManagedIdentityApplication }, of GLIDE { Batch, ClusterBatch, GlideClient,
+   *   GlideClientConfiguration, GlideClusterClient, ProtocolVersion }
    * @param request the protocol's request to open a client
    * @param emit sends an event for the client
    */
@@ -36,25 +39,11 @@ export class Application {
     this.#library = library;
     this.#request = request;
     this.#emit = emit;
-    const { credential, entra } = request;
-    switch (credential?.kind) {
-      case 'access-key':
-        break;
-      case 'client-secret':
-        this.#auth = {
-          clientId: credential.client_id,
-          clientSecret: credential.client_secret,
-          authority: entra.authority,
-          knownAuthorities: [new URL(entra.authority).host], // without it MSAL asks login.microsoftonline.com about the authority
-        };
-        break;
-      default:
-        throw new Refusal('unsupported', `this driver has no credential kind ${JSON.stringify(credential?.kind)}`);
-    }
+    if (request.credential?.kind !== 'access-key') this.#askForToken = tokenSource(library, request);
   }
 
   async open() {
-    if (this.#auth) {
+    if (this.#askForToken) {
       this.#token = await this.#requestToken();
       this.#renewLater();
     }
@@ -76,8 +65,42 @@ export class Application {
     try {
       return await own.customCommand(args);
     } finally {
-      this.#clients.delete(own);
-      own.close();
+      this.#leave(own);
+    }
+  }
+
+  #leave(own) {
+    this.#clients.delete(own);
+    own.close();
+  }
+
+  // The library's documentation: a batch that is atomic is sent as MULTI, the commands and EXEC together; to watch needs a client of its
+  // own, as to block does.
+  async begin(commands, watch) {
+    const { Batch, ClusterBatch } = this.#library;
+    const batch = new (this.#request.cache.cluster ? ClusterBatch : Batch)(true);
+    commands.forEach(args => batch.customCommand(args));
+    let client = this.#client;
+    if (watch) {
+      client = await this.#connect();
+      try {
+        await client.watch(watch);
+      } catch (error) {
+        this.#leave(client);
+        throw error;
+      }
+    }
+    this.#transaction = { batch, client };
+  }
+
+  async exec() {
+    if (!this.#transaction) throw new Refusal('config', 'no transaction was begun');
+    const { batch, client } = this.#transaction;
+    this.#transaction = undefined;
+    try {
+      return glideReply(await client.exec(batch, false));
+    } finally {
+      if (client !== this.#client) this.#leave(client);
     }
   }
 
@@ -135,10 +158,7 @@ export class Application {
   }
 
   async #requestToken() {
-    // An application object of MSAL's is not kept: it would give out the old token until five minutes before its end, and for a minute
-    // after an error of the issuer's that error.
-    const issuer = new this.#library.ConfidentialClientApplication({ auth: this.#auth });
-    const { accessToken, expiresOn } = await issuer.acquireTokenByClientCredential({ scopes: this.#request.scopes });
+    const { accessToken, expiresOn } = await this.#askForToken();
     const username = this.#request.username ?? JSON.parse(Buffer.from(accessToken.split('.')[1], 'base64url')).oid;
     return { username, password: accessToken, expires: expiresOn.getTime(), life: expiresOn.getTime() - Date.now() };
   }

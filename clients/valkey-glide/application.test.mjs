@@ -36,12 +36,37 @@ class Client {
     return name;
   }
 
+  async watch(keys) {
+    if (refusal) throw refusal;
+    this.watched = keys;
+  }
+
+  async exec(batch, raiseOnError) {
+    assert.equal(raiseOnError, false);
+    this.ran = batch;
+    return this.watched ? null : batch.commands.map(([name]) => name);
+  }
+
   close() {
     this.open = false;
   }
 }
 
 class Cluster extends Client {}
+
+class Batch {
+  commands = [];
+
+  constructor(atomic) {
+    assert.equal(atomic, true);
+  }
+
+  customCommand(args) {
+    this.commands.push(args);
+  }
+}
+
+class ClusterBatch extends Batch {}
 
 class ConfidentialClientApplication {
   #used = false;
@@ -59,6 +84,8 @@ class ConfidentialClientApplication {
 
 const library = {
   ConfidentialClientApplication,
+  Batch,
+  ClusterBatch,
   GlideClient: Client,
   GlideClientConfiguration: { PubSubChannelModes: { Exact: 'exact' } },
   GlideClusterClient: Cluster,
@@ -162,6 +189,35 @@ test('a command that blocks has a client of its own, which is renewed, too', asy
   await pass(t, 46);
   assert.deepEqual(made.map(client => client.passwords.length), [2, 1]);
   app.close();
+});
+
+test('a transaction is a batch, and one that watches has a client of its own, which is renewed, too', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  for (const cluster of [false, true]) {
+    made = [];
+    const app = application({}, { cache: { host: '127.0.0.1', port: 1, cluster } });
+    await app.open();
+    await app.begin([['DECR', 'stock'], ['INCR', 'sold']]);
+    assert.equal(made[0].ran, undefined);
+    const names = ['DECR', 'INCR'].map(value => ({ type: 'bulk', value }));
+    assert.deepEqual(await app.exec(), { type: 'array', value: names });
+    assert.deepEqual(made[0].ran.commands, [['DECR', 'stock'], ['INCR', 'sold']]);
+    assert.equal(made[0].ran.constructor, cluster ? ClusterBatch : Batch);
+
+    await app.begin([['INCR', 'sold']], ['stock']);
+    assert.deepEqual(made.map(client => client.watched), [undefined, ['stock']]);
+    await pass(t, 46);
+    assert.deepEqual(made.map(client => client.passwords.length), [1, 1]);
+    assert.deepEqual(await app.exec(), { type: 'null', value: null });
+    assert.deepEqual(made.map(client => client.open), [true, false]);
+
+    refusal = new Error('refused');
+    await assert.rejects(app.begin([['INCR', 'sold']], ['stock']), /refused/);
+    refusal = undefined;
+    assert.deepEqual(made.map(client => client.open), [true, false, false]);
+    await assert.rejects(app.exec(), { kind: 'config' });
+    app.close();
+  }
 });
 
 test('it subscribes with its client, but on RESP2 names the channels to a new one', async () => {

@@ -1,15 +1,26 @@
 // Driver for Valkey GLIDE, which is told a new password by its application.
 
 import { drive } from '../node-driver/driver.mjs'; // first: it keeps stdout for the protocol
-import { ConfidentialClientApplication } from '@azure/msal-node';
-import { GlideClient, GlideClientConfiguration, GlideClusterClient, Logger, ProtocolVersion } from '@valkey/valkey-glide';
+import { ConfidentialClientApplication, ManagedIdentityApplication } from '@azure/msal-node';
+import {
+  Batch, ClusterBatch, GlideClient, GlideClientConfiguration, GlideClusterClient, Logger, ProtocolVersion,
+} from '@valkey/valkey-glide';
 import { Application } from './application.mjs';
 import { describeError } from './values.mjs';
 
 // The core of the library, which is native, would write its log to the real stdout.
 Logger.setLoggerConfig('off');
 
-const library = { ConfidentialClientApplication, GlideClient, GlideClientConfiguration, GlideClusterClient, ProtocolVersion };
+const library = {
+  ConfidentialClientApplication,
+  ManagedIdentityApplication,
+  Batch,
+  ClusterBatch,
+  GlideClient,
+  GlideClientConfiguration,
+  GlideClusterClient,
+  ProtocolVersion,
+};
 
 drive({
   name: 'valkey-glide',
@@ -18,6 +29,9 @@ drive({
   capabilities: [
     'credential:client-secret',
     'credential:access-key',
+    'credential:managed-identity',
+    'credential:certificate',
+    'credential:workload-identity',
     'credential:username',
     'resp2',
     'resp3',
@@ -26,6 +40,8 @@ drive({
     'events',
     'tls:custom-ca',
     'cluster',
+    'transactions',
+    'transactions:watch',
   ],
   open: (request, emit) => new Application(library, request, emit),
   describeError,
