@@ -8,17 +8,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionLike;
 use redis::auth::StreamingCredentialsProvider;
-use redis::cluster::ClusterClientBuilder;
-use redis::cluster_async::ClusterConnection;
-use redis::{
-    AsyncConnectionConfig, ConnectionInfo, EntraIdCredentialsProvider, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo, RetryConfig,
-    TlsCertificates, Value,
-};
+use redis::{EntraIdCredentialsProvider, IntoConnectionInfo, Msg, ProtocolVersion, RetryConfig, TlsCertificates, Value};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::connections::{Connections, Settings, Single};
 use crate::reply::Failure;
 use crate::transaction::Transaction;
 use crate::{Output, Request, credentials};
@@ -37,48 +33,9 @@ pub struct Client {
     resp: Option<u8>,
     settings: Settings,
     connections: Connections,
-    subscriber: tokio::sync::Mutex<Option<ConnectionManager>>,
+    subscriber: tokio::sync::Mutex<Option<Connections>>,
     transaction: Mutex<Option<Transaction>>,
     closed: watch::Sender<bool>,
-}
-
-enum Connections {
-    Single(Box<Single>),
-    Cluster(ClusterConnection),
-}
-
-struct Single {
-    manager: ConnectionManager,
-    client: redis::Client,
-    info: ConnectionInfo,
-    certificates: TlsCertificates,
-}
-
-struct Settings {
-    connect_timeout: Duration,
-    response_timeout: Duration,
-    provider: Option<EntraIdCredentialsProvider>,
-}
-
-impl Settings {
-    fn manager(&self) -> ConnectionManagerConfig {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.response_timeout));
-        match &self.provider {
-            Some(provider) => config.set_credentials_provider(provider.clone()),
-            None => config,
-        }
-    }
-
-    /// For a connection of one's own.
-    fn connection(&self, response_timeout: Option<Duration>) -> AsyncConnectionConfig {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(response_timeout);
-        match &self.provider {
-            Some(provider) => config.set_credentials_provider(provider.clone()),
-            None => config,
-        }
-    }
 }
 
 impl Client {
@@ -87,20 +44,18 @@ impl Client {
         let Request { client: name, cache, entra, credential, scopes, options, .. } = request;
         let rate = u64::from(options.clock_rate.unwrap_or(1));
         let timeout = |given: Option<u64>, default: u64| Duration::from_millis(given.unwrap_or(default * rate));
+        let info = format!("rediss://{}:{}", cache.host, cache.port).into_connection_info()?;
         let mut settings = Settings {
+            info,
+            certificates: TlsCertificates { client_tls: None, root_cert: cache.ca_pem.map(String::into_bytes) },
+            clustered: cache.cluster,
             connect_timeout: timeout(options.connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS),
             response_timeout: timeout(options.command_timeout_ms, DEFAULT_RESPONSE_TIMEOUT_MS),
             provider: None,
         };
-        let info = format!("rediss://{}:{}", cache.host, cache.port).into_connection_info()?;
-        let mut redis = info.redis_settings().clone();
-        redis = match options.resp {
-            Some(3) => redis.set_protocol(ProtocolVersion::RESP3),
-            Some(2) => redis.set_protocol(ProtocolVersion::RESP2),
-            _ => redis,
-        };
         if credential.kind == "access-key" {
-            redis = redis.set_password(&credential.access_key);
+            let redis = settings.info.redis_settings().clone().set_password(&credential.access_key);
+            settings.info = settings.info.set_redis_settings(redis);
         } else {
             let provider = match shared.and_then(|other| other.settings.provider.clone()) {
                 Some(provider) => provider,
@@ -113,20 +68,13 @@ impl Client {
             report_errors(&provider, name.clone(), out.clone());
             settings.provider = Some(provider);
         }
-        let info = info.set_redis_settings(redis);
-        let certificates = TlsCertificates { client_tls: None, root_cert: cache.ca_pem.map(String::into_bytes) };
-        let closed = watch::Sender::new(false);
-        let connections = if cache.cluster {
-            Connections::Cluster(connect_cluster(info, certificates, &settings).await?)
-        } else {
-            let client = redis::Client::build_with_tls(info.clone(), certificates.clone())?;
-            let mut config = settings.manager();
-            if options.resp == Some(3) {
-                config = receiving(config, &name, &out);
-            }
-            let manager = client.get_connection_manager_with_config(config).await?;
-            Connections::Single(Box::new(Single { manager, client, info, certificates }))
+        let settings = match options.resp {
+            Some(3) => settings.with_protocol(ProtocolVersion::RESP3),
+            Some(2) => settings.with_protocol(ProtocolVersion::RESP2),
+            _ => settings,
         };
+        let connections = settings.connect(delivery(&name, &out)).await?;
+        let closed = watch::Sender::new(false);
         let resp = options.resp;
         Ok(Client {
             name,
@@ -164,23 +112,17 @@ impl Client {
     /// subscription is an `aio::PubSub`, for which there is no credentials provider. Where the application leaves the protocol to the
     /// library, whose default is RESP2, it takes RESP3 for a connection to subscribe with, since only that can be handed the provider.
     pub async fn subscribe(&self, channels: &[String]) -> Result<(), Failure> {
-        let Connections::Single(single) = &self.connections else {
-            return Err(Failure::unsupported("this driver subscribes to a cache that is not clustered only".into()));
-        };
         self.until_closed(async {
-            match self.resp {
-                Some(3) => Ok(single.manager.clone().subscribe(channels).await?),
-                Some(_) => self.subscribe_resp2(single, channels).await,
-                None => {
+            match (self.resp, &self.connections) {
+                (Some(2), Connections::Single(single)) => self.subscribe_resp2(single, channels).await,
+                (Some(_), connections) => Ok(connections.subscribe(channels).await?),
+                (None, _) => {
                     let mut subscriber = self.subscriber.lock().await;
                     if subscriber.is_none() {
-                        let redis = single.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-                        let info = single.info.clone().set_redis_settings(redis);
-                        let client = redis::Client::build_with_tls(info, single.certificates.clone())?;
-                        let config = receiving(self.settings.manager(), &self.name, &self.out);
-                        *subscriber = Some(client.get_connection_manager_with_config(config).await?);
+                        let settings = self.settings.clone().with_protocol(ProtocolVersion::RESP3);
+                        *subscriber = Some(settings.connect(delivery(&self.name, &self.out)).await?);
                     }
-                    Ok(subscriber.as_mut().expect("made above").subscribe(channels).await?)
+                    Ok(subscriber.as_ref().expect("made above").subscribe(channels).await?)
                 }
             }
         })
@@ -190,13 +132,13 @@ impl Client {
     async fn subscribe_resp2(&self, single: &Single, channels: &[String]) -> Result<(), Failure> {
         let mut pubsub = single.client.get_async_pubsub().await?;
         pubsub.subscribe(channels).await?;
-        let (name, out, mut closed) = (self.name.clone(), self.out.clone(), self.closed.subscribe());
+        let (name, deliver, mut closed) = (self.name.clone(), delivery(&self.name, &self.out), self.closed.subscribe());
         tokio::spawn(async move {
             let mut messages = pubsub.into_on_message();
             loop {
                 tokio::select! {
                     message = messages.next() => match message {
-                        Some(message) => deliver(&name, &out, &message),
+                        Some(message) => deliver(&message),
                         None => return eprintln!("{name}: the subscriber's stream has ended"),
                     },
                     _ = closed.wait_for(|closed| *closed) => return,
@@ -246,33 +188,12 @@ impl Client {
     }
 }
 
-async fn connect_cluster(info: ConnectionInfo, certificates: TlsCertificates, settings: &Settings) -> Result<ClusterConnection, Failure> {
-    let protocol = info.redis_settings().protocol();
-    let mut builder = ClusterClientBuilder::new([info])
-        .certs(certificates)
-        .use_protocol(protocol)
-        .connection_timeout(settings.connect_timeout)
-        .response_timeout(settings.response_timeout);
-    if let Some(provider) = &settings.provider {
-        builder = builder.set_credentials_provider(provider.clone());
-    }
-    Ok(builder.build()?.get_async_connection().await?)
-}
-
-/// A manager that hands on messages, and subscribes again after it has reconnected.
-fn receiving(config: ConnectionManagerConfig, name: &str, out: &Output) -> ConnectionManagerConfig {
+fn delivery(name: &str, out: &Output) -> impl Fn(&Msg) + Send + Sync + 'static {
     let (name, out) = (name.to_owned(), out.clone());
-    config.set_automatic_resubscription().set_push_sender(move |push: PushInfo| {
-        if let Some(message) = Msg::from_push_info(push) {
-            deliver(&name, &out, &message);
-        }
-        Ok::<(), redis::aio::SendError>(())
-    })
-}
-
-fn deliver(name: &str, out: &Output, message: &Msg) {
-    let value = String::from_utf8_lossy(message.get_payload_bytes()).into_owned();
-    out.send(json!({"event": "message", "client": name, "channel": message.get_channel_name(), "value": value}));
+    move |message| {
+        let value = String::from_utf8_lossy(message.get_payload_bytes()).into_owned();
+        out.send(json!({"event": "message", "client": name, "channel": message.get_channel_name(), "value": value}));
+    }
 }
 
 /// "The underlying error will be propagated to the subscribers": an application that wants to know subscribes like a connection does.

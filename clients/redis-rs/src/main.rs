@@ -5,6 +5,7 @@
 //! `credentials`; `reply` describes values and errors.
 
 mod client;
+mod connections;
 mod credentials;
 mod reply;
 mod transaction;
