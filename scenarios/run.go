@@ -59,7 +59,7 @@ type Run struct {
 // served in time.
 const DefaultParallel = 24
 
-// DefaultVirtualParallel is the same for the virtual lane, where time passes six times more slowly than in the scaled one, and clients wait
+// DefaultVirtualParallel is the same for the virtual lane, where time passes seven times more slowly than in the scaled one, and clients wait
 // for longer.
 const DefaultVirtualParallel = 48
 
