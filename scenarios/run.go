@@ -209,12 +209,12 @@ func (run *Run) round(ctx context.Context, lane Lane, jobs []job, alone bool, pa
 		ownGap = startGap
 	}
 	if parallel == 1 { // then it is one, whatever the lane
-		sideBySide(append(own, slower...), 1, ownGap, play)
+		sideBySide(ctx, append(own, slower...), 1, ownGap, play)
 		return lost, unsettled
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { sideBySide(own, parallel, ownGap, play) })
-	wg.Go(func() { sideBySide(slower, slowLaneParallel*parallel, startGap, play) })
+	wg.Go(func() { sideBySide(ctx, own, parallel, ownGap, play) })
+	wg.Go(func() { sideBySide(ctx, slower, slowLaneParallel*parallel, startGap, play) })
 	wg.Wait()
 	return lost, unsettled
 }
@@ -252,13 +252,16 @@ func surprising(r report.Result, s *Scenario) bool {
 	}
 }
 
-// sideBySide plays the jobs, so many at once, and keeps their starts apart by the gap.
-func sideBySide(jobs []job, parallel int, gap time.Duration, play func(job)) {
+// sideBySide plays the jobs, so many at once, and keeps their starts apart by the gap, until the context ends.
+func sideBySide(ctx context.Context, jobs []job, parallel int, gap time.Duration, play func(job)) {
 	slots := make(chan struct{}, parallel)
 	var wg sync.WaitGroup
 	for _, j := range jobs {
 		slots <- struct{}{}
-		time.Sleep(gap)
+		select {
+		case <-time.After(gap):
+		case <-ctx.Done():
+		}
 		wg.Go(func() {
 			defer func() { <-slots }()
 			play(j)
