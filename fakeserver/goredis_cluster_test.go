@@ -40,6 +40,9 @@ func TestWithGoRedisCluster(t *testing.T) {
 				// host only: the name must be given.
 				TLSConfig:    &tls.Config{RootCAs: pool, ServerName: "localhost"},
 				MaxRedirects: 16, MaxRetryBackoff: 100 * time.Millisecond, DialerRetries: 1, ReadOnly: profile == fakeserver.ProfileManagedRedis74,
+				// It does not ask for the slots when a node that was removed refuses its
+				// connections, but only when they are so old, by default a minute.
+				ClusterStateReloadInterval: time.Second,
 				CredentialsProviderContext: func(context.Context) (string, string, error) {
 					return oid, iss.Token(t, oid, time.Now(), time.Hour), nil
 				},
