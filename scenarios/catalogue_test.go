@@ -237,6 +237,10 @@ func TestLane(t *testing.T) {
 	assert.Equal(t, 12*time.Second, virtual.grace(10, &protocol.Limits{RecoveryMS: 75_000}), "the library's timers are faster, too")
 	assert.Equal(t, minGrace, virtual.grace(1, nil))
 
+	assert.Equal(t, DefaultVirtualParallel, (&Run{}).parallel(virtual))
+	assert.Equal(t, DefaultParallel, (&Run{}).parallel(scaled))
+	assert.Equal(t, 3, (&Run{Parallel: 3}).parallel(virtual), "who says how many is obeyed")
+
 	for _, bad := range []struct {
 		name  string
 		speed float64
