@@ -108,6 +108,9 @@ func (s *Set) check(cmd *command.Command, args [][]byte) (verdict Verdict, posit
 	verdict = DeniedCommand
 	onlyKey, flags := cmd.OnlyKey(args)
 	need := needed(flags)
+	if onlyKey != 0 && cmd.Channels == command.ChannelsNone {
+		return s.checkOnlyKey(cmd, args, onlyKey, need)
+	}
 	for i := range s.selectors {
 		sel := &s.selectors[i]
 		if !sel.allowed.has(cmd.ID) && !sel.firstArgAllowed(cmd.ID, args) {
@@ -125,6 +128,30 @@ func (s *Set) check(cmd *command.Command, args [][]byte) (verdict Verdict, posit
 		}
 	}
 	return verdict, position
+}
+
+// checkOnlyKey is check for calls that have one key and nothing else to look at, as most have.
+func (s *Set) checkOnlyKey(cmd *command.Command, args [][]byte, position int, need permission) (verdict Verdict, at int) {
+	verdict = DeniedCommand
+	key := args[position]
+	head := headOf(key)
+	for i := range s.selectors {
+		sel := &s.selectors[i]
+		if !sel.allowed.has(cmd.ID) && !sel.firstArgAllowed(cmd.ID, args) {
+			continue
+		}
+		if sel.allKeys {
+			return OK, 0
+		}
+		for j := range sel.patterns {
+			p := &sel.patterns[j]
+			if p.mayMatch(head) && p.permits&need == need && p.matches(key) {
+				return OK, 0
+			}
+		}
+		verdict, at = DeniedKey, position
+	}
+	return verdict, at
 }
 
 func (s *selector) check(cmd *command.Command, args [][]byte) (verdict Verdict, position int) {
