@@ -25,7 +25,7 @@ type Options struct {
 	Env     map[string]string // laid over our own environment; see [Environment]. An in-process driver reads it with [Getenv]
 	Clock   clockwork.Clock   // stamps lines and events; default the one that the process sees. Bounds on the driver's manners are always real time
 
-	HelloTimeout time.Duration // default 60 s: a cold start of a large runtime on a busy machine takes tens of seconds
+	HelloTimeout time.Duration // default three minutes: a cold start of a runtime has taken more than one while other drivers were being prepared
 	Grace        time.Duration // given to each step of Stop; default 5 s
 
 	OnLine   func(TranscriptLine) // every line of the protocol, in both directions
@@ -81,7 +81,7 @@ type answer struct {
 }
 
 const (
-	defaultHelloTimeout = 60 * time.Second
+	defaultHelloTimeout = 3 * time.Minute
 	defaultGrace        = 5 * time.Second
 	// drainTime is how long we read on after the driver has ended, in case something that it started holds its output open.
 	drainTime = 2 * time.Second
