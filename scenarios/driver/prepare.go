@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -248,11 +249,14 @@ func (t *tail) String() string {
 	return strings.Join(lines, "\n")
 }
 
+// colors are the escape sequences that some programs, such as Maven, print though nobody asked for colours.
+var colors = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
 // Last is the last line with something on it, or a word that there was none.
 func (t *tail) Last() string {
 	lines := strings.Split(t.String(), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
-		if line := strings.TrimSpace(lines[i]); line != "" {
+		if line := strings.TrimSpace(colors.ReplaceAllString(lines[i], "")); line != "" {
 			return protocol.Show([]byte(line))
 		}
 	}

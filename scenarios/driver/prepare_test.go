@@ -227,3 +227,11 @@ capabilities: [credential:access-key, resp2, pubsub, blocking, transactions]
 	assert.Equal(t, "PONG", reply.Value.Plain())
 	require.NoError(t, d.Stop())
 }
+
+func TestTheLastLineIsWhatCanBeRead(t *testing.T) {
+	output := &tail{keep: tailLines}
+	assert.Equal(t, "it has printed nothing", output.Last())
+	_, err := output.Write([]byte("\x1b[1mBUILD\x1b[m of it\n \n\x1b[0m\x1b[0m"))
+	require.NoError(t, err)
+	assert.Equal(t, "BUILD of it", output.Last())
+}
