@@ -26,7 +26,7 @@ secret='"credential":{"kind":"client-secret","client_id":"c","client_secret":"fa
 
 # An archive of Spring's lambdas makes the JVM of Java 17 crash.
 grep -v '^@lambda' "$1/loaded.txt" >"$1/archived.txt"
-java "$args" -Xshare:dump -XX:SharedClassListFile="$1/archived.txt" -XX:SharedArchiveFile="$1/driver.jsa" \
+java "$args" -Xlog:disable -Xshare:dump -XX:SharedClassListFile="$1/archived.txt" -XX:SharedArchiveFile="$1/driver.jsa" \
   -XX:ErrorFile="$1/archive-error.log" -cp "$classpath" || {
   echo "no archive of classes: $2 will take longer to start" >&2
   rm -f "$1/driver.jsa"
