@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -52,7 +53,7 @@ type Run struct {
 	Patience time.Duration
 
 	ports    ports
-	starting sync.Mutex // held while a process starts for one scenario; see ownProcess
+	starting chan struct{} // holds one for each scenario whose own process is about to start; see turnToStart
 }
 
 // DefaultParallel is enough to make waiting the smaller part of a run on two cores, and little enough for a client's timers to be
@@ -93,6 +94,7 @@ type job struct {
 // process. The returned lines tell of each process that ended, for the report. What was not expected is played again at the end, fewer
 // at once, as often as Plays says.
 func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Subject, out *report.Writer) (crashes []string) {
+	run.starting = make(chan struct{}, runtime.GOMAXPROCS(0))
 	var mu sync.Mutex
 	done, total := 0, len(scenarios)*len(subjects)
 	finish := func(r report.Result) {
@@ -318,10 +320,20 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 		r.Status, r.Reason = report.NotRun, "the driver had broken before its turn: "+err.Error()
 		return r
 	}
-	d := subject.Driver
+	d, started := subject.Driver, func() {}
+	if s.OwnProcess {
+		var err error
+		if started, err = run.turnToStart(ctx); err != nil {
+			r.Status, r.Reason = report.NotRun, "the run was ended before its turn"
+			return r
+		}
+		defer started()
+	}
 	if s.OwnProcess && !s.ownEnvironment() {
 		var err error
-		if d, err = run.ownProcess(ctx, subject, client, nil); err != nil {
+		d, err = run.ownProcess(ctx, subject, client, nil)
+		started()
+		if err != nil {
 			r.Status, r.Reason = report.Error, err.Error()
 			return r
 		}
@@ -334,7 +346,10 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	w.patience = cmp.Or(run.Patience, DefaultPatience)
 	w.alone = alone || s.OwnProcess
 	if s.ownEnvironment() {
-		w.launch = func(env map[string]string) (*driver.Driver, error) { return run.ownProcess(ctx, subject, client, env) }
+		w.launch = func(env map[string]string) (*driver.Driver, error) {
+			defer started()
+			return run.ownProcess(ctx, subject, client, env)
+		}
 	}
 	began := time.Now()
 	failed := play(w)
@@ -371,11 +386,19 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	return r
 }
 
-// ownProcess starts and warms another process of the subject's driver, one at a time: a dozen that start at once on two cores would keep
-// the scenarios that play from being served in time, and each other.
+// turnToStart waits until a process may start, which ends with started: as many start at once as there are processors. A dozen would
+// keep the scenarios that play from being served in time, and each other. A scenario waits before its own time begins.
+func (run *Run) turnToStart(ctx context.Context) (started func(), err error) {
+	select {
+	case run.starting <- struct{}{}:
+		return sync.OnceFunc(func() { <-run.starting }), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// ownProcess starts and warms another process of the subject's driver.
 func (run *Run) ownProcess(ctx context.Context, subject *Subject, client string, env map[string]string) (*driver.Driver, error) {
-	run.starting.Lock()
-	defer run.starting.Unlock()
 	d, err := subject.Fresh(ctx, env)
 	if err != nil {
 		return nil, fmt.Errorf("the driver did not start once more: %w", err)

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -262,6 +264,28 @@ func TestStartsAreKeptApartInASlowerLane(t *testing.T) {
 	p := play(t, slower, "", nil, "signin.object-id", "signin.scope", "signin.tls", "signin.token-is-the-password")
 	assert.GreaterOrEqual(t, time.Since(start), 4*200*time.Millisecond)
 	assert.Equal(t, report.Pass, p.status(t, "signin.scope").Status)
+}
+
+func TestProcessesOfTheirOwnStartInTurn(t *testing.T) {
+	t.Parallel()
+	var now, most, all atomic.Int32
+	p := playSubject(t, mutant.Serve(mutant.None), func(_ *scenarios.Run, s *scenarios.Subject) {
+		start := s.Fresh
+		s.Fresh = func(ctx context.Context, env map[string]string) (*driver.Driver, error) {
+			all.Add(1)
+			if n := now.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			defer now.Add(-1)
+			time.Sleep(100 * time.Millisecond) // long enough for another one to begin
+			return start(ctx, env)
+		}
+	}, "trouble.refused-renewal", "trouble.lost-reply", "trouble.late-reply", "credentials.system-assigned", "credentials.user-assigned", "outage.one-error")
+	assert.EqualValues(t, 6, all.Load())
+	assert.LessOrEqual(t, int(most.Load()), runtime.GOMAXPROCS(0))
+	for _, id := range []string{"trouble.lost-reply", "credentials.system-assigned"} {
+		assert.Equal(t, report.Pass, p.status(t, id).Status, p.status(t, id))
+	}
 }
 
 func TestUnsupportedThoughDeclaredIsTheDriversFault(t *testing.T) {
