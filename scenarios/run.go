@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -53,7 +52,7 @@ type Run struct {
 	Patience time.Duration
 
 	ports    ports
-	starting chan struct{} // holds one for each scenario whose own process is about to start; see turnToStart
+	starting chan struct{} // holds one while a process starts for one scenario; see turnToStart
 }
 
 // DefaultParallel is enough to make waiting the smaller part of a run on two cores, and little enough for a client's timers to be
@@ -94,7 +93,7 @@ type job struct {
 // process. The returned lines tell of each process that ended, for the report. What was not expected is played again at the end, fewer
 // at once, as often as Plays says.
 func (run *Run) Play(ctx context.Context, scenarios []*Scenario, subjects []*Subject, out *report.Writer) (crashes []string) {
-	run.starting = make(chan struct{}, runtime.GOMAXPROCS(0))
+	run.starting = make(chan struct{}, 1)
 	var mu sync.Mutex
 	done, total := 0, len(scenarios)*len(subjects)
 	finish := func(r report.Result) {
@@ -386,8 +385,8 @@ func (run *Run) one(ctx context.Context, s *Scenario, subject *Subject, client s
 	return r
 }
 
-// turnToStart waits until a process may start, which ends with started: as many start at once as there are processors. A dozen would
-// keep the scenarios that play from being served in time, and each other. A scenario waits before its own time begins.
+// turnToStart waits until a process may start, which ends with started. One starts at a time: already two at once on two cores keep the
+// scenarios that play from being served in time. A scenario waits before its own time begins.
 func (run *Run) turnToStart(ctx context.Context) (started func(), err error) {
 	select {
 	case run.starting <- struct{}{}:
