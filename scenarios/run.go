@@ -188,6 +188,10 @@ func (run *Run) round(ctx context.Context, lane Lane, jobs []job, alone bool, pa
 			lost = append(lost, j)
 			return
 		}
+		if r.Status == report.NotRun && len(j.plays) > 0 {
+			finish(j.plays[len(j.plays)-1]) // what was seen already is not lost with the rest of the run
+			return
+		}
 		j.plays = append(j.plays, r)
 		if r, settled := run.settle(j); settled || ctx.Err() != nil || j.subject.Driver.Err() != nil {
 			finish(r)

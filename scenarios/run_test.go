@@ -56,6 +56,12 @@ func playFlaky(t *testing.T, serve serveFunc, known string, flaky driver.KnownFa
 
 func playSubject(t *testing.T, serve serveFunc, change func(*scenarios.Run, *scenarios.Subject), ids ...string) played {
 	t.Helper()
+	return playUntil(t.Context(), t, serve, change, ids...)
+}
+
+// playUntil is playSubject in a run that is ended by its context.
+func playUntil(ctx context.Context, t *testing.T, serve serveFunc, change func(*scenarios.Run, *scenarios.Subject), ids ...string) played {
+	t.Helper()
 	c, err := scenarios.Load(features.FS)
 	require.NoError(t, err)
 	list, err := c.Select(ids, "")
@@ -75,7 +81,7 @@ func playSubject(t *testing.T, serve serveFunc, change func(*scenarios.Run, *sce
 	for _, s := range list {
 		w.Scenario(s.Report())
 	}
-	crashes := run.Play(t.Context(), list, []*scenarios.Subject{subject}, w)
+	crashes := run.Play(ctx, list, []*scenarios.Subject{subject}, w)
 	_ = subject.Driver.Stop() // a broken driver says so again
 	r, err := w.End(report.End{Complete: true, Crashes: crashes})
 	require.NoError(t, err)
@@ -187,6 +193,19 @@ func TestUnexpectedIsPlayedAgain(t *testing.T) {
 			assert.Equal(t, c.plays != c.agreed, strings.Contains(matrix.String(), "driver: signin.object-id: pass in 2 of 3 plays"), matrix.String())
 		})
 	}
+}
+
+func TestWhatWasToBePlayedAgainIsReportedWhenARunIsEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := playUntil(ctx, t, failing(2, 9), func(r *scenarios.Run, _ *scenarios.Subject) {
+		r.Plays, r.Replaying = 3, func(int) { cancel() }
+	}, "signin.object-id")
+	x := p.status(t, "signin.object-id")
+	assert.Equal(t, report.Fail, x.Status, x.Reason)
+	assert.NotEmpty(t, x.Timeline)
+	assert.Zero(t, x.Plays, "the first play counts")
 }
 
 func TestShouldIsAWarning(t *testing.T) {
