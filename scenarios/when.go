@@ -175,29 +175,56 @@ func (w *World) succeedsWithin(minutes int, command string) error {
 	}
 }
 
-func (w *World) issuerIsSlow(minutes int) error {
+// issuerKeepsBack lets the issuer keep its answers until the client has been closed.
+func (w *World) issuerKeepsBack() error {
+	const forEver = 100 * 365 * 24 * time.Hour
 	var err error
-	w.slow, err = w.entra.AddFault(fakeentra.Fault{Endpoint: fakeentra.EndpointAny, Action: fakeentra.FaultSlow, Delay: w.span(minutes)})
+	w.keptBack, err = w.entra.AddFault(fakeentra.Fault{Endpoint: fakeentra.EndpointAny, Action: fakeentra.FaultSlow, Delay: forEver})
 	return err
 }
 
-// tokenAskedAgain waits until the issuer has a request since it became slow, which it has not answered yet. A library that has not
-// asked within a token's life never will.
+// tokenAskedAgain waits until the issuer has a request that it has not answered. A library that has not asked within a token's life
+// never will.
 func (w *World) tokenAskedAgain() error {
-	if w.slow == nil {
-		return errors.New("the step needs an issuer that is slow to answer")
+	if w.keptBack == nil {
+		return errors.New("the step needs an issuer that keeps its answers back")
 	}
 	deadline := w.clock.After(w.span(75))
-	for w.slow.Fired() == 0 {
+	for w.keptBack.Fired() == 0 {
 		select {
 		case <-deadline:
 			return expect("another request to the issuer within the token's life", "none")
-		case <-w.clock.After(w.span(75) / 500):
+		case <-time.After(askedPoll):
 		case <-w.ctx.Done():
 			return w.ctx.Err()
 		}
 	}
 	return nil
+}
+
+// askedPoll is on the wall clock in every lane, as a library's patience with the issuer is: some have no more than a second.
+const askedPoll = 20 * time.Millisecond
+
+// closingTime is what a library may take to close before the issuer answers, on the wall clock. One that takes longer waits for that
+// answer.
+const closingTime = time.Second
+
+// closedBeforeTheAnswer closes the client, and lets the issuer answer then.
+func (w *World) closedBeforeTheAnswer() error {
+	if w.keptBack == nil {
+		return errors.New("the step needs an issuer that keeps its answers back")
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- w.clientIsClosed() }()
+	var err error
+	select {
+	case err = <-closed:
+		w.keptBack.Remove()
+	case <-time.After(closingTime):
+		w.keptBack.Remove()
+		err = <-closed
+	}
+	return err
 }
 
 func (w *World) clientIsClosed() error {

@@ -50,15 +50,15 @@ type World struct {
 	patience time.Duration // when a call counts as hanging
 	start    time.Time
 
-	entra   *fakeentra.Server
-	cache   *fakeserver.Server
-	app     *fakeentra.App
-	foreign *fakeentra.Tenant // the application's tenant, where it is not the cache's
-	request protocol.Request  // the open request as the Given steps shape it
-	opened  bool
-	slow    *fakeentra.FaultHandle  // since when the issuer is slow to answer; nil while it is not
-	fault   *fakeserver.FaultHandle // the fault of the cache that the client is to meet
-	others  []net.Conn              // connections of other clients
+	entra    *fakeentra.Server
+	cache    *fakeserver.Server
+	app      *fakeentra.App
+	foreign  *fakeentra.Tenant // the application's tenant, where it is not the cache's
+	request  protocol.Request  // the open request as the Given steps shape it
+	opened   bool
+	keptBack *fakeentra.FaultHandle  // keeps the answers of the issuer back; nil where it never did
+	fault    *fakeserver.FaultHandle // the fault of the cache that the client is to meet
+	others   []net.Conn              // connections of other clients
 
 	cacheOptions    []fakeserver.Option // as the Given steps shape it
 	metadata        bool                // the machine has an endpoint that hands out tokens of managed identities
