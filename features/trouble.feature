@@ -21,16 +21,20 @@ Feature: A client comes through trouble with its connections
   @id:trouble.lost-reply @must @req:ENT-RETRY-1 @process @nightly
   Scenario: The reply to one AUTH is lost
     Given the key "greeting" holds "hello"
+    And the key "farewell" holds "bye"
     And the client has opened a connection
     And the reply to the next AUTH is lost
     When the client runs a command every 25 minutes for 75 minutes
     Then a reply to AUTH was lost by the way
     And within 10 minutes "GET greeting" succeeds
     And the command answers "hello"
+    When the client runs "GET farewell"
+    Then the command answers "bye"
 
   @id:trouble.late-reply @must @req:ENT-RETRY-1 @process
   Scenario: The reply to one AUTH comes after the client has stopped waiting
     Given the key "greeting" holds "hello"
+    And the key "farewell" holds "bye"
     And the client has opened a connection
     And the reply to the next AUTH is held back
     When the client runs a command every 25 minutes for 75 minutes
@@ -38,8 +42,8 @@ Feature: A client comes through trouble with its connections
     When the reply that was held back is sent
     Then within 10 minutes "GET greeting" succeeds
     And the command answers "hello"
-    When the client runs "GET greeting"
-    Then the command answers "hello"
+    When the client runs "GET farewell"
+    Then the command answers "bye"
 
   @id:trouble.dead-connections @should @req:ENT-RETRY-1
   Scenario: The connections go dead without a word
